@@ -1,0 +1,1 @@
+"""How operators are computed on each backend, where the plain form is slow."""

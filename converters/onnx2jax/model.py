@@ -1,0 +1,167 @@
+"""An ONNX model as a pure JAX function and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from onnx2jax import graph as graphs
+from onnx2jax import interpreter, stages
+from onnx2jax.errors import InputError
+from onnx2jax.graph import Graph, Source, TensorSpec
+from onnx2jax.values import Value
+
+
+class Model:
+    """A pure function `model(params, *inputs)` converted from an ONNX graph.
+
+    Hashable by identity, so `jax.jit(model)`, `vmap`, `grad`, `scan` and sharding apply to it as
+    to any function.
+
+    Attributes:
+        graph: the parsed graph.
+        inputs: name, dtype and shape of each input, in the graph's order.
+        outputs: the same of each output.
+        params: the floating weights, a flat dict named as in the file.
+        target: the backend that operators are lowered for, or None for JAX's default one at the
+            time of tracing.
+    """
+
+    def __init__(self, graph: Graph, target: str | None = None) -> None:
+        self.graph = graph
+        self.inputs: tuple[TensorSpec, ...] = graph.inputs
+        self.outputs: tuple[TensorSpec, ...] = graph.outputs
+        self.target = target
+        self.operators = interpreter.resolve(graph)
+        names = set(interpreter.parameter_names(graph, self.operators))
+        self.constants = {n: v for n, v in graph.constants.items() if n not in names}
+        self._weights = {n: v for n, v in graph.constants.items() if n in names}
+
+    @cached_property
+    def params(self) -> dict[str, jax.Array]:
+        return {name: jnp.asarray(value) for name, value in self._weights.items()}
+
+    def __call__(self, params: Mapping[str, Any], *inputs: Any) -> Any:
+        """Evaluate the graph.
+
+        Args:
+            params: the weights, as in `self.params`.
+            *inputs: one array an input, in the graph's order. A graph whose file fixes the
+                batch (to 1, say) takes any multiple of it, through `vmap`.
+
+        Returns:
+            The output, or a tuple of outputs in the graph's order.
+
+        Raises:
+            InputError: the inputs do not fit the declared ones.
+            OperatorError: an operator cannot be evaluated; the message names the node.
+        """
+        values = [x if isinstance(x, jax.Array) else jnp.asarray(x) for x in inputs]
+        groups = self._check(values)
+        if groups is None:
+            return self._evaluate(params, values)
+        batched = [x.reshape(groups, -1, *x.shape[1:]) for x in values]
+        outputs = jax.vmap(lambda *xs: self._evaluate(params, list(xs)))(*batched)
+        return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
+
+    def _evaluate(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
+        names = (spec.name for spec in self.inputs)
+        values = {**self.constants, **params, **dict(zip(names, inputs, strict=True))}
+        interpreter.run(
+            self.graph.nodes, self.operators, self.graph.opsets, values, self.resolved_target
+        )
+        outputs = tuple(jnp.asarray(values[spec.name]) for spec in self.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @property
+    def resolved_target(self) -> str:
+        return self.target or jax.default_backend()
+
+    @cached_property
+    def _fixed_batch(self) -> int | None:
+        """The leading dimension that the file fixes for every input and output, if it does."""
+        specs = self.inputs + self.outputs
+        leading = {spec.shape[0] if spec.shape else None for spec in specs}
+        batch = leading.pop() if len(leading) == 1 else None
+        return batch if isinstance(batch, int) and batch > 0 else None
+
+    def _check(self, inputs: list[jax.Array]) -> int | None:
+        """Raise where inputs do not fit; else into how many groups a fixed batch is split."""
+        if len(inputs) != len(self.inputs):
+            wanted = ", ".join(spec.name for spec in self.inputs)
+            raise InputError(
+                f"{len(inputs)} inputs given, {len(self.inputs)} wanted: {wanted}; call it as "
+                "model(params, *inputs)"
+            )
+        batches = set()
+        for spec, x in zip(self.inputs, inputs, strict=True):
+            batches.add(x.shape[0] if x.ndim else None)
+            if not _fits(spec, x, skip_batch=self._fixed_batch is not None):
+                raise InputError(
+                    f"input {spec.name!r} has shape {x.shape}; the model declares {spec.shape}"
+                )
+        if self._fixed_batch is None or batches == {self._fixed_batch}:
+            return None
+        batch = batches.pop()
+        if batches or not batch or batch % self._fixed_batch:
+            raise InputError(
+                f"the batch is {batch}; it must be one multiple of {self._fixed_batch}, the batch "
+                "that the file fixes, for all inputs"
+            )
+        return batch // self._fixed_batch
+
+    @cached_property
+    def stages(self) -> tuple[Callable[[Mapping[str, Any], Any], Any], ...]:
+        """Pure functions `(params, x) → x` whose composition is the model.
+
+        They are cut where a single tensor crosses and its resolution changes. A model of several
+        inputs or outputs, or of unknown shapes, is one stage.
+        """
+        return stages.split(self)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{s.name}{list(s.shape or ())}" for s in self.inputs)
+        outputs = ", ".join(f"{s.name}{list(s.shape or ())}" for s in self.outputs)
+        return f"onnx2jax.Model({inputs} → {outputs}, {len(self.graph.nodes)} nodes)"
+
+
+def _fits(spec: TensorSpec, x: jax.Array, *, skip_batch: bool) -> bool:
+    if spec.shape is None:
+        return True
+    if len(spec.shape) != x.ndim:
+        return False
+    start = 1 if skip_batch else 0
+    pairs = list(zip(spec.shape, x.shape, strict=True))[start:]
+    return all(want == got for want, got in pairs if isinstance(want, int))
+
+
+def load(source: Source, *, target: str | None = None) -> Model:
+    """Convert an ONNX model into a pure JAX function.
+
+    Args:
+        source: the path of an .onnx file (external data beside it), its bytes, or a ModelProto.
+        target: "cpu", "gpu" or "tpu" to lower operators for that backend, whichever runs here;
+            None for the backend that runs here.
+
+    Returns:
+        A `Model`: `y = m(m.params, x)`.
+
+    Raises:
+        InvalidModelError: the file cannot be read or is not a valid model.
+        UnsupportedModelError: it needs operators that are not written yet; all are listed.
+
+    Example:
+        >>> import numpy as np, onnx, onnx2jax
+        >>> from onnx import TensorProto, helper
+        >>> x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])
+        >>> y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+        >>> graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+        >>> m = onnx2jax.load(helper.make_model(graph))
+        >>> m(m.params, np.float32([[-1, 2]])).tolist()
+        [[0.0, 2.0]]
+    """
+    return Model(graphs.parse(source), target)

@@ -1,0 +1,124 @@
+"""Activations: element by element, with a slope or a bound of their own."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from onnx2jax.registry import op
+from onnx2jax.values import align
+
+
+@op("Relu")
+def Relu(x, *, consumed_inputs=None):
+    return jnp.maximum(x, jnp.zeros((), x.dtype))
+
+
+@op("LeakyRelu")
+def LeakyRelu(x, *, alpha=0.01, consumed_inputs=None):
+    return jnp.where(x < 0, alpha * x, x)
+
+
+@op("PRelu")
+def PRelu(x, slope, *, consumed_inputs=None):
+    x, slope = align(x, _per_channel(slope, np.shape(x)))
+    return jnp.where(x < 0, slope * x, x)
+
+
+def _per_channel(slope, shape):
+    """A slope (C,) belongs to x's channels, as MXNet exports it.
+
+    ONNX's own broadcasting would put it on the last axis; it is read so only where it does not
+    fit the channels.
+    """
+    if np.ndim(slope) == 1 and len(shape) > 2 and slope.shape[0] == shape[1]:
+        return slope.reshape((-1,) + (1,) * (len(shape) - 2))
+    return slope
+
+
+@op("Sigmoid")
+def Sigmoid(x, *, consumed_inputs=None):
+    return jax.nn.sigmoid(x)
+
+
+@op("HardSigmoid")
+def HardSigmoid(x, *, alpha=0.2, beta=0.5, consumed_inputs=None):
+    return jnp.clip(alpha * x + beta, 0, 1)
+
+
+@op("HardSwish")
+def HardSwish(x):
+    return x * HardSigmoid(x, alpha=1 / 6, beta=0.5)
+
+
+@op("Elu")
+def Elu(x, *, alpha=1.0, consumed_inputs=None):
+    return jax.nn.elu(x, alpha)
+
+
+@op("Celu")
+def Celu(x, *, alpha=1.0):
+    return jax.nn.celu(x, alpha)
+
+
+@op("Selu")
+def Selu(x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875, consumed_inputs=0):
+    return gamma * jax.nn.elu(x, alpha)
+
+
+@op("Softplus")
+def Softplus(x):
+    return jax.nn.softplus(x)
+
+
+@op("Softsign")
+def Softsign(x):
+    return x / (1 + jnp.abs(x))
+
+
+@op("ThresholdedRelu")
+def ThresholdedRelu(x, *, alpha=1.0):
+    return jnp.where(x > alpha, x, jnp.zeros((), x.dtype))
+
+
+@op("Mish")
+def Mish(x):
+    return x * jnp.tanh(jax.nn.softplus(x))
+
+
+@op("Swish")
+def Swish(x, *, alpha=1.0):
+    return x * jax.nn.sigmoid(alpha * x)
+
+
+@op("Gelu")
+def Gelu(x, *, approximate="none"):
+    return jax.nn.gelu(x, approximate=approximate == "tanh")
+
+
+@op("Softmax", 1)
+def Softmax_1(x, *, axis=1):
+    return _softmax_2d(jax.nn.softmax, x, axis)
+
+
+@op("Softmax", 13)
+def Softmax(x, *, axis=-1):
+    return jax.nn.softmax(x, axis)
+
+
+@op("LogSoftmax", 1)
+def LogSoftmax_1(x, *, axis=1):
+    return _softmax_2d(jax.nn.log_softmax, x, axis)
+
+
+@op("LogSoftmax", 13)
+def LogSoftmax(x, *, axis=-1):
+    return jax.nn.log_softmax(x, axis)
+
+
+def _softmax_2d(function, x, axis):
+    """Before opset 13 everything from `axis` on is one flattened axis."""
+    axis %= max(x.ndim, 1)
+    rows = int(np.prod(x.shape[:axis], dtype=np.int64))
+    return function(x.reshape(rows, -1), -1).reshape(x.shape)

@@ -1,0 +1,93 @@
+"""Normalisation, as in inference."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from onnx2jax.errors import UnsupportedModelError
+from onnx2jax.registry import op
+
+
+def _on_channels(values, rank):
+    return values.reshape((-1,) + (1,) * (rank - 2))[None] if rank > 1 else values
+
+
+@op("BatchNormalization", 1)
+def BatchNormalization_1(
+    x,
+    scale,
+    bias,
+    mean,
+    var,
+    *,
+    epsilon=1e-5,
+    momentum=0.9,
+    spatial=1,
+    is_test=0,
+    consumed_inputs=None,
+    ctx,
+):
+    """`spatial=0` has statistics per element; MXNet writes it and means per channel."""
+    return BatchNormalization(x, scale, bias, mean, var, epsilon=epsilon, ctx=ctx)
+
+
+@op("BatchNormalization", 9)
+def BatchNormalization(
+    x, scale, bias, mean, var, *, epsilon=1e-5, momentum=0.9, training_mode=0, ctx
+):
+    if training_mode or ctx.n_outputs > 1:
+        raise UnsupportedModelError("BatchNormalization in training mode is not supported")
+    if np.ndim(scale) > 1:  # spatial=0 as the specification means it: (C, D1 …)
+        scale, bias, mean, var = (v[None] for v in (scale, bias, mean, var))
+    else:
+        scale, bias, mean, var = (_on_channels(v, x.ndim) for v in (scale, bias, mean, var))
+    # One multiplication and one addition a pixel: what depends on weights alone comes first.
+    gain = scale / jnp.sqrt(var + epsilon)
+    return x * gain.astype(x.dtype) + (bias - mean * gain).astype(x.dtype)
+
+
+@op("InstanceNormalization", 6)
+def InstanceNormalization(x, scale, bias, *, epsilon=1e-5):
+    centred, variance = _moments(x, tuple(range(2, x.ndim)))
+    scaled = centred * lax.rsqrt(variance + epsilon)
+    return _on_channels(scale, x.ndim) * scaled + _on_channels(bias, x.ndim)
+
+
+@op("LayerNormalization")
+def LayerNormalization(x, scale, bias=None, *, axis=-1, epsilon=1e-5, stash_type=1, ctx):
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    mean = jnp.mean(x, axes, keepdims=True)
+    centred, variance = _moments(x, axes)
+    inverse = lax.rsqrt(variance + epsilon)
+    scale = scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
+    y = centred * inverse * scale
+    if bias is not None:
+        y = y + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
+    return (y, mean, inverse)[: ctx.n_outputs]
+
+
+def _moments(x, axes):
+    """x less its mean, and its variance."""
+    centred = x - jnp.mean(x, axes, keepdims=True)
+    return centred, jnp.mean(centred * centred, axes, keepdims=True)
+
+
+@op("LpNormalization")
+def LpNormalization(x, *, axis=-1, p=2):
+    norm = jnp.sum(jnp.abs(x) ** p, axis, keepdims=True) ** (1 / p)
+    # The specification: 0 where the norm is 0.
+    return jnp.where(norm == 0, 0, x / jnp.where(norm == 0, 1, norm))
+
+
+@op("Dropout", 1)
+def Dropout_1(x, *, ratio=0.5, is_test=0, consumed_inputs=None, ctx):
+    return (x, jnp.ones(x.shape, bool))[: ctx.n_outputs]
+
+
+@op("Dropout", 12, static=("training_mode",))
+def Dropout(x, ratio=None, training_mode=None, *, seed=None, ctx):
+    if training_mode is not None and bool(training_mode):
+        raise UnsupportedModelError("Dropout in training mode is not supported")
+    return Dropout_1(x, ctx=ctx)

@@ -1,0 +1,184 @@
+"""FGGB: feature-guided gradient backpropagation (Lu, Xu, Ebrahimi, arXiv 2403.04549, FG 2024).
+
+For a pair (A, B), embeddings F of N channels and a threshold t:
+
+    Ĝ_A^k = G_A^k / ‖G_A^k‖,   G_A^k = ∂F_A^k / ∂I_A
+    w_k   = F_A^k F_B^k / (‖F_A‖ ‖F_B‖),   Σ_k w_k = cos(F_A, F_B)
+    S_A   = Σ_k Ĝ_A^k (w_k − t/N) = P − t·Q
+
+S⁺ = max(S, 0) is the similarity map, S⁻ = max(−S, 0) the dissimilarity map; B's are the same
+with B's gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fggb_jax.attribution.jacobian import Gradient, drive_channels, scan_channels
+from fggb_jax.attribution.maps import FaceMap, PairMaps
+from fggb_jax.attribution.memory import plan_chunk
+from fggb_jax.attribution.registry import method
+from fggb_jax.errors import OptionError
+from fggb_jax.models.face_model import FaceModel
+
+Embedding = Literal["raw", "normalized"]
+EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
+
+
+def fggb(
+    f: EmbedOne,
+    a: Float[Array, "H W 3"],
+    b: Float[Array, "H W 3"],
+    threshold: Any,
+    *,
+    gradient: Gradient = "magnitude",
+    embedding: Embedding = "raw",
+    norms: str = "exact",
+    chunk: int | None = None,
+    memory: int | None = None,
+) -> PairMaps:
+    """FGGB of one pair, as a pure function: jit, vmap, differentiate and shard it yourself.
+
+    Args:
+        f: a pure function of one image, (H, W, 3) → (N,); a `FaceModel` is one.
+        a: the probe, (H, W, 3), in whatever range f takes; [0, 1] RGB for a `FaceModel`.
+        b: the gallery image, likewise.
+        threshold: t, the cosine from which a pair is accepted, a scalar.
+        gradient: "magnitude" averages |gradient| over RGB, then normalises over H×W; "signed"
+            normalises over H×W×3, then averages over RGB.
+        embedding: "raw" takes gradients of F as the network gives it, "normalized" of F/‖F‖.
+        norms: "exact": each channel by its own norm.
+        chunk: channels pulled back at once; planned from `memory` where None.
+        memory: the budget of that plan in bytes; 1 GiB where None.
+
+    Returns:
+        `PairMaps`: cosine, and probe and gallery with p, q and signed, each (H, W).
+
+    Raises:
+        OptionError: an option that does not exist, or a budget too small for one channel.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fggb_jax as fx
+        >>> w = jax.random.normal(jax.random.key(0), (4, 4, 3, 8))
+        >>> f = lambda x: jnp.tanh(jnp.tensordot(x, w, 3))
+        >>> a, b = jax.random.uniform(jax.random.key(1), (2, 4, 4, 3))
+        >>> maps = jax.jit(lambda a, b: fx.fggb(f, a, b, 0.5))(a, b)
+        >>> maps.probe.signed.shape
+        (4, 4)
+    """
+    _check(gradient, embedding, norms)
+    g = _embedding(f, embedding)
+    if chunk is None:
+        image = jax.ShapeDtypeStruct(a.shape, a.dtype)
+        chunk = plan_chunk(lambda _, x: g(x), None, image, memory)
+    z_a, pull_a = jax.vjp(g, a)
+    z_b, pull_b = jax.vjp(g, b)
+    coefficients, cosine = _coefficients(z_a, z_b)
+    maps = [
+        scan_channels(pull, coefficients, image.shape[:2], chunk, gradient)
+        for pull, image in ((pull_a, a), (pull_b, b))
+    ]
+    return _pair(maps, cosine, threshold)
+
+
+@method("fggb", "FGGB")
+def explain_fggb(
+    model: FaceModel,
+    probe: Array,
+    gallery: Array,
+    threshold: float,
+    *,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    gradient: Gradient = "magnitude",
+    embedding: Embedding = "raw",
+    norms: str = "exact",
+) -> PairMaps:
+    """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
+    _check(gradient, embedding, norms)
+    leaves, structure = jax.tree.flatten(model)
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    image = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
+    chunk = _planned(structure, shapes, image, embedding, memory)
+    (z_a, pull_a), (z_b, pull_b) = (
+        _forward(model, image, embedding=embedding) for image in (probe, gallery)
+    )
+    coefficients, cosine = _coefficients(z_a, z_b)
+    count, maps = coefficients.shape[1], []
+    for i, pull in enumerate((pull_a, pull_b)):
+        report = progress and partial(_offset, progress, i * count, 2 * count)
+        maps.append(_channels(pull, coefficients, probe.shape[:2], chunk, gradient, report))
+    return _pair(maps, cosine, threshold)
+
+
+def _channels(
+    pull: Any,
+    coefficients: Array,
+    size: tuple[int, int],
+    chunk: int,
+    gradient: Gradient,
+    progress: Callable[[int, int], None] | None,
+) -> Array:
+    if jax.default_backend() == "cpu":
+        return drive_channels(pull, coefficients, size, chunk, gradient, progress)
+    return _compiled_scan(pull, coefficients, size, chunk, gradient)
+
+
+_compiled_scan = jax.jit(scan_channels, static_argnums=(2, 3, 4))
+
+
+def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
+    progress(before + done, total)
+
+
+def _embedding(f: EmbedOne, kind: Embedding) -> EmbedOne:
+    if kind == "raw":
+        return f
+    return lambda x: (z := f(x)) / jnp.linalg.norm(z)
+
+
+@partial(jax.jit, static_argnames="embedding")
+def _forward(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
+    """The embedding and its pullback; inside jit, so that a second image traces nothing."""
+    return jax.vjp(_embedding(model, embedding), image)
+
+
+@lru_cache(maxsize=64)
+def _planned(
+    structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
+) -> int:
+    """`plan_chunk` of a model, traced once for all pairs."""
+
+    def f(leaves: Any, x: Any) -> Any:
+        return _embedding(structure.unflatten(leaves), embedding)(x)
+
+    return plan_chunk(f, shapes, image, memory)
+
+
+def _coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:
+    """The rows w and 1/N, whose maps are P and Q; and the cosine, their sum."""
+    w = z_a * z_b / (jnp.linalg.norm(z_a) * jnp.linalg.norm(z_b))
+    return jnp.stack([w, jnp.full_like(w, 1 / w.shape[0])]), jnp.sum(w)
+
+
+def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
+    t = jnp.asarray(threshold, cosine.dtype)
+    probe, gallery = (FaceMap(p=m[0], q=m[1], threshold=t) for m in maps)
+    return PairMaps(cosine=cosine, probe=probe, gallery=gallery)
+
+
+def _check(gradient: str, embedding: str, norms: str) -> None:
+    rows = (
+        ("gradient", gradient, get_args(Gradient)),
+        ("embedding", embedding, get_args(Embedding)),
+        ("norms", norms, ("exact",)),
+    )
+    for name, value, allowed in rows:
+        if value not in allowed:
+            raise OptionError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")

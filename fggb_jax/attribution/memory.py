@@ -1,0 +1,107 @@
+"""How many cotangents fit a memory budget: decided from the program, never from what is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core as jex
+
+from fggb_jax.errors import OptionError
+
+DEFAULT_BUDGET = 1 << 30  # bytes
+LARGEST_CHUNK = 32  # larger ones bring nothing that was measured
+
+
+def plan_chunk(
+    f: Callable[[Any, Any], Any], params: Any, image: jax.ShapeDtypeStruct, budget: int | None
+) -> int:
+    """The number of channels to pull back at once.
+
+    Args:
+        f: f(params, image) → (N,), pure.
+        params: any pytree of arrays or of their shapes.
+        image: the shape and dtype of one image.
+        budget: bytes for what a chunk computes, on top of parameters and the forward pass's
+            residuals; `DEFAULT_BUDGET` where None.
+
+    Returns:
+        1 … min(N, `LARGEST_CHUNK`).
+
+    Raises:
+        OptionError: not even one cotangent fits.
+    """
+    budget = DEFAULT_BUDGET if budget is None else int(budget)
+    count, each = _cotangent_bytes(f, params, image)
+    if each > budget:
+        raise OptionError(
+            f"a memory budget of {budget:,} bytes is too small: one channel of this model needs "
+            f"{each:,}"
+        )
+    return max(1, min(budget // each, count, LARGEST_CHUNK))
+
+
+def _cotangent_bytes(
+    f: Callable[[Any, Any], Any], params: Any, image: jax.ShapeDtypeStruct
+) -> tuple[int, int]:
+    """(N, the peak of the live values while one cotangent is pulled back)."""
+
+    def backward(params: Any, x: Any, cotangent: Any) -> Any:
+        return jax.vjp(partial(f, params), x)[1](cotangent)
+
+    embedding = jax.eval_shape(f, params, image)
+    # Only what depends on the cotangent is multiplied by the chunk.
+    jaxpr = jax.make_jaxpr(backward)(params, image, embedding).jaxpr
+    peak = _peak(jaxpr, {jaxpr.invars[-1]})
+    gradient = 2 * int(np.prod(image.shape)) * image.dtype.itemsize
+    return embedding.shape[0], peak + gradient
+
+
+def _peak(jaxpr: jex.Jaxpr, live: set[Any]) -> int:
+    """The most bytes alive at once among the values that depend on `live`, equation by equation.
+
+    XLA fuses, so it needs less; the estimate errs on the side of memory.
+    """
+    last_use = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in eqn.invars if _is_var(v)}
+    last_use |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if _is_var(v)}
+    live = {v for v in live if v in last_use}
+    peak = sum(map(_bytes, live))
+    for i, eqn in enumerate(jaxpr.eqns):
+        moved = {v for v in eqn.invars if _is_var(v) and v in live}
+        if not moved:
+            continue
+        inner = max((_inner_peak(eqn, sub, moved) for sub in _subjaxprs(eqn)), default=0)
+        outputs = {v for v in eqn.outvars if v in last_use}
+        alive = sum(map(_bytes, live | outputs))
+        peak = max(peak, alive, sum(map(_bytes, live)) + inner)
+        live = {v for v in live | outputs if last_use[v] > i}
+    return peak
+
+
+def _inner_peak(eqn: Any, sub: jex.Jaxpr, moved: set[Any]) -> int:
+    """The peak inside a called function, its own arguments not counted twice."""
+    skip = len(eqn.invars) - len(sub.invars)  # cond's predicate, say, is no argument of the branch
+    pairs = zip(eqn.invars[max(skip, 0) :], sub.invars, strict=False)
+    inside = {inner for outer, inner in pairs if _is_var(outer) and outer in moved}
+    return max(_peak(sub, inside) - sum(map(_bytes, inside)), 0)
+
+
+def _subjaxprs(eqn: Any) -> Iterator[jex.Jaxpr]:
+    for value in eqn.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, jex.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, jex.Jaxpr):
+                yield item
+
+
+def _is_var(v: Any) -> bool:
+    return not isinstance(v, jex.Literal)
+
+
+def _bytes(v: Any) -> int:
+    shape, dtype = getattr(v.aval, "shape", ()), getattr(v.aval, "dtype", None)
+    return int(np.prod(shape, dtype=np.int64)) * (dtype.itemsize if dtype is not None else 0)

@@ -1,0 +1,78 @@
+"""Methods by name. A method explains one pair: (model, probe, gallery, threshold) → PairMaps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fggb_jax.attribution.maps import PairMaps
+from fggb_jax.errors import OptionError
+
+_METHODS: dict[str, Method] = {}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named attribution method.
+
+    Attributes:
+        name: what users type.
+        title: one line for a table or a figure.
+        explain: (model, probe, gallery, threshold, *, memory, progress, **options) → PairMaps; the
+            images are (H, W, 3) float32 in [0, 1].
+        options: each option's default.
+    """
+
+    name: str
+    title: str
+    explain: Callable[..., PairMaps]
+    options: Mapping[str, Any]
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options in full, defaults included.
+
+        Raises:
+            OptionError: an option that this method does not have.
+        """
+        if unknown := sorted(options.keys() - self.options.keys()):
+            raise OptionError(
+                f"method {self.name!r} has no option {', '.join(unknown)}; it has "
+                f"{', '.join(self.options) or 'none'}"
+            )
+        return {**self.options, **options}
+
+
+def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
+    """Register a method; its options are the keyword-only parameters after memory and progress."""
+
+    def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
+        if name in _METHODS:
+            raise ValueError(f"method {name!r} is registered twice")
+        parameters = inspect.signature(function).parameters.values()
+        options = {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name not in ("memory", "progress")
+        }
+        _METHODS[name] = Method(name, title, function, options)
+        return function
+
+    return register
+
+
+def methods() -> list[str]:
+    """The names of all methods."""
+    return sorted(_METHODS)
+
+
+def find(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        OptionError: there is none of that name.
+    """
+    if name not in _METHODS:
+        raise OptionError(f"no method {name!r}; choose one of {', '.join(methods())}")
+    return _METHODS[name]

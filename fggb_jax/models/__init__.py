@@ -1,0 +1,1 @@
+"""Face models: cards, the pytree that wraps any JAX callable, and loading."""

