@@ -5,6 +5,7 @@
 >>> y = model(model.params, x)                # doctest: +SKIP
 """
 
+from onnx2jax import backend
 from onnx2jax import ops as _ops  # noqa: F401  importing the operators fills the registry
 from onnx2jax.check import Report, check
 from onnx2jax.errors import (
@@ -30,6 +31,7 @@ __all__ = [
     "Report",
     "TensorSpec",
     "UnsupportedModelError",
+    "backend",
     "check",
     "load",
     "op",

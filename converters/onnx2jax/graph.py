@@ -13,7 +13,7 @@ import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from onnx2jax.errors import InvalidModelError
+from onnx2jax.errors import InvalidModelError, UnsupportedModelError
 
 Source = str | Path | bytes | onnx.ModelProto
 
@@ -23,7 +23,7 @@ class TensorSpec:
     """Name, dtype and shape of a graph's input or output.
 
     A dimension is an int, a str (named in the file) or None (unknown); `shape` is None where the
-    rank itself is unknown, `dtype` where the value is not a tensor.
+    rank itself is unknown, `dtype` where the file does not state it.
     """
 
     name: str
@@ -200,7 +200,12 @@ def _constant_value(node: Node) -> np.ndarray:
 
 
 def _spec(proto: onnx.ValueInfoProto) -> TensorSpec:
-    if not proto.type.HasField("tensor_type"):
+    kind = proto.type.WhichOneof("value")
+    if kind not in (None, "tensor_type"):
+        raise UnsupportedModelError(f"{proto.name!r} is a {kind}; only tensors are supported yet")
+    if proto.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+        raise UnsupportedModelError(f"{proto.name!r} holds strings, which are not supported yet")
+    if kind is None:
         return TensorSpec(proto.name, None, None)
     tensor = proto.type.tensor_type
     try:

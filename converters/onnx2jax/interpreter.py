@@ -43,13 +43,12 @@ def resolve(graph: Graph) -> dict[int, Operator]:
     return found
 
 
-def parameter_names(graph: Graph, operators: Mapping[int, Operator]) -> list[str]:
+def parameter_names(graph: Graph, static: set[str]) -> list[str]:
     """The constants that become parameters: floating weights that no shape depends on.
 
     A Constant node of one element (a clip's bound, an epsilon) is part of the program, not a
     weight; so is whatever an operator needs as a compile-time constant.
     """
-    static = _needed_static(graph, operators)
     return [
         name
         for name, value in graph.constants.items()
@@ -64,7 +63,7 @@ def _is_floating(value: np.ndarray) -> bool:
     return value.dtype.kind == "f" or value.dtype.name.startswith(("bfloat", "float8"))
 
 
-def _needed_static(graph: Graph, operators: Mapping[int, Operator]) -> set[str]:
+def needed_static(graph: Graph, operators: Mapping[int, Operator]) -> set[str]:
     """Names that some operator needs as a constant, followed back to where they come from."""
     needed: set[str] = set()
     for node in reversed(graph.nodes):

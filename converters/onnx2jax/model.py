@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from onnx2jax import graph as graphs
 from onnx2jax import interpreter, stages
@@ -26,6 +27,7 @@ class Model:
         graph: the parsed graph.
         inputs: name, dtype and shape of each input, in the graph's order.
         outputs: the same of each output.
+        static_inputs: names of the inputs that decide a shape and so cannot be traced.
         params: the floating weights, a flat dict named as in the file.
         target: the backend that operators are lowered for, or None for JAX's default one at the
             time of tracing.
@@ -37,7 +39,9 @@ class Model:
         self.outputs: tuple[TensorSpec, ...] = graph.outputs
         self.target = target
         self.operators = interpreter.resolve(graph)
-        names = set(interpreter.parameter_names(graph, self.operators))
+        needed = interpreter.needed_static(graph, self.operators)
+        self.static_inputs = frozenset(spec.name for spec in graph.inputs if spec.name in needed)
+        names = set(interpreter.parameter_names(graph, needed))
         self.constants = {n: v for n, v in graph.constants.items() if n not in names}
         self._weights = {n: v for n, v in graph.constants.items() if n in names}
 
@@ -60,13 +64,36 @@ class Model:
             InputError: the inputs do not fit the declared ones.
             OperatorError: an operator cannot be evaluated; the message names the node.
         """
-        values = [x if isinstance(x, jax.Array) else jnp.asarray(x) for x in inputs]
-        groups = self._check(values)
+        if len(inputs) != len(self.inputs):
+            wanted = ", ".join(spec.name for spec in self.inputs)
+            raise InputError(
+                f"{len(inputs)} inputs given, {len(self.inputs)} wanted: {wanted}; call it as "
+                "model(params, *inputs)"
+            )
+        values = [self._input(spec, x) for spec, x in zip(self.inputs, inputs, strict=True)]
+        groups = self._groups(values)
         if groups is None:
             return self._evaluate(params, values)
         batched = [x.reshape(groups, -1, *x.shape[1:]) for x in values]
         outputs = jax.vmap(lambda *xs: self._evaluate(params, list(xs)))(*batched)
         return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
+
+    def _input(self, spec: TensorSpec, x: Any) -> Value:
+        """One input, in the world that its use asks for: NumPy where a shape depends on it."""
+        if spec.name not in self.static_inputs:
+            value = x if isinstance(x, jax.Array) else jnp.asarray(x)
+        elif isinstance(x, jax.core.Tracer):
+            raise InputError(
+                f"input {spec.name!r} decides a shape, so it cannot be traced: close over its "
+                "value, as in jax.jit(lambda params, x: model(params, x, value))"
+            )
+        else:
+            value = np.asarray(x)
+        if not _fits(spec, value, skip_batch=self._fixed_batch is not None):
+            raise InputError(
+                f"input {spec.name!r} has shape {value.shape}; the model declares {spec.shape}"
+            )
+        return value
 
     def _evaluate(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
         names = (spec.name for spec in self.inputs)
@@ -87,23 +114,11 @@ class Model:
         specs = self.inputs + self.outputs
         leading = {spec.shape[0] if spec.shape else None for spec in specs}
         batch = leading.pop() if len(leading) == 1 else None
-        return batch if isinstance(batch, int) and batch > 0 else None
+        return batch if self.inputs and isinstance(batch, int) and batch > 0 else None
 
-    def _check(self, inputs: list[jax.Array]) -> int | None:
-        """Raise where inputs do not fit; else into how many groups a fixed batch is split."""
-        if len(inputs) != len(self.inputs):
-            wanted = ", ".join(spec.name for spec in self.inputs)
-            raise InputError(
-                f"{len(inputs)} inputs given, {len(self.inputs)} wanted: {wanted}; call it as "
-                "model(params, *inputs)"
-            )
-        batches = set()
-        for spec, x in zip(self.inputs, inputs, strict=True):
-            batches.add(x.shape[0] if x.ndim else None)
-            if not _fits(spec, x, skip_batch=self._fixed_batch is not None):
-                raise InputError(
-                    f"input {spec.name!r} has shape {x.shape}; the model declares {spec.shape}"
-                )
+    def _groups(self, inputs: list[Value]) -> int | None:
+        """Into how many groups of the fixed batch the inputs fall; None where they are one."""
+        batches = {np.shape(x)[0] if np.ndim(x) else None for x in inputs}
         if self._fixed_batch is None or batches == {self._fixed_batch}:
             return None
         batch = batches.pop()
@@ -129,7 +144,7 @@ class Model:
         return f"onnx2jax.Model({inputs} → {outputs}, {len(self.graph.nodes)} nodes)"
 
 
-def _fits(spec: TensorSpec, x: jax.Array, *, skip_batch: bool) -> bool:
+def _fits(spec: TensorSpec, x: Value, *, skip_batch: bool) -> bool:
     if spec.shape is None:
         return True
     if len(spec.shape) != x.ndim:

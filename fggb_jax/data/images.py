@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fggb_jax.errors import ImageError
 
@@ -16,11 +17,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 100_000_000  # checked before decoding: a 100-megapixel photograph, no bomb
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, note: Callable[[str], None] | None = None) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8 RGB, upright.
 
     EXIF orientation is applied; grey, palette and 16-bit images are converted; transparent
     pixels are laid on white, as viewers show them.
+
+    Args:
+        path: a file of one of `FORMATS`; of an animation the first frame counts.
+        note: told, in a line, of everything that was changed.
 
     Raises:
         ImageError: no such file, not one of `FORMATS`, truncated, or over `MAX_PIXELS`.
@@ -38,27 +43,45 @@ def read_image(path: str | Path) -> np.ndarray:
                     f"{path} has {image.width}×{image.height} pixels; at most "
                     f"{MAX_PIXELS:,} are read: make it smaller"
                 )
-            return _to_rgb(ImageOps.exif_transpose(image))
+            rgb, changes = _to_rgb(image)
     except UnidentifiedImageError:
         raise ImageError(
             f"{path} is not an image that can be read; give one of {', '.join(FORMATS)}"
         ) from None
+    except ImageError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(f"{path} cannot be decoded ({error}): truncated or damaged?") from None
+    if note is not None and changes:
+        note(f"{path}: {', '.join(changes)}")
+    return rgb
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey
-        grey = np.asarray(image).astype(np.float64)
-        scale = 257 if grey.max(initial=0) > 255 else 1
-        levels = np.clip(np.round(grey / scale), 0, 255).astype(np.uint8)
-        return np.repeat(levels[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
-    return np.asarray(image.convert("RGB"))
+def _to_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """The pixels, and what had to be changed."""
+    changes = []
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        changes.append("turned upright as its EXIF orientation says")
+    upright = ImageOps.exif_transpose(image)
+    mode = upright.mode
+    if mode.startswith("I") or mode == "F":
+        changes.append("16-bit grey reduced to 8-bit RGB")
+        return _from_deep_grey(upright), changes
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
+        changes.append("transparent pixels laid on white")
+        layered = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    elif mode != "RGB":
+        names = {"L": "grey", "1": "black and white", "P": "palette"}
+        changes.append(f"{names.get(mode, mode)} converted to RGB")
+    return np.asarray(upright.convert("RGB")), changes
+
+
+def _from_deep_grey(image: Image.Image) -> np.ndarray:
+    grey = np.asarray(image).astype(np.float64)
+    scale = 257 if grey.max(initial=0) > 255 else 1
+    levels = np.clip(np.round(grey / scale), 0, 255).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def resize_aligned(image: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:

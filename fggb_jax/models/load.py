@@ -72,10 +72,10 @@ def _from_name(known: Card, card: Card | None) -> FaceModel:
             f"{known.name!r} does not come with a package; get it from {known.source} "
             f"(licence: {known.licence}) and give the file's path"
         )
-    return _from_file(_dlib_weights(), card or known, expected=known.sha256)
+    return _from_file(dlib_weights(), card or known, expected=known.sha256)
 
 
-def _dlib_weights() -> Path:
+def dlib_weights() -> Path:
     # The package is located, never imported: an older one needs the removed pkg_resources.
     spec = importlib.util.find_spec(_DLIB_PACKAGE)
     folders = spec.submodule_search_locations if spec else None
@@ -120,6 +120,12 @@ def _from_onnx(
         network = onnx2jax.load(source)
     except onnx2jax.OnnxError as error:
         raise ModelError(f"{where}: {error}") from None
+    shape = network.outputs[0].shape
+    if shape is not None and len(shape) != 2:
+        raise ModelError(
+            f"{where} gives {len(network.outputs)} outputs, the first of shape {list(shape)}, not "
+            "one embedding (batch, N): it is no face recognizer"
+        )
     if card is None:
         raise ModelError(
             f"no card knows {where} (sha256 {sha256}): nothing says how its faces are prepared. "

@@ -79,7 +79,9 @@ def _coordinates(length, size, scale, mode):
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
-        return i * (length - 1) / (size - 1) if size > 1 else np.zeros(1)
+        # The scale asked for counts, not the one that rounding to whole samples leaves.
+        last = length * scale - 1
+        return i * (length - 1) / last if last else np.zeros(size)
     if mode == "pytorch_half_pixel" and size == 1:
         return np.zeros(1)
     if mode == "half_pixel_symmetric":

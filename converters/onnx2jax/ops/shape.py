@@ -201,10 +201,11 @@ def DepthToSpace(x, *, blocksize, mode="DCR"):
 
 
 @op("SpaceToDepth")
-def SpaceToDepth(x, *, blocksize):
+def SpaceToDepth(x, *, blocksize, mode="DCR"):
     n, c, h, w = x.shape
     b = blocksize
-    y = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+    y = x.reshape(n, c, h // b, b, w // b, b)
+    y = y.transpose((0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4))
     return y.reshape(n, c * b**2, h // b, w // b)
 
 

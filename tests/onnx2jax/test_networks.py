@@ -1,0 +1,112 @@
+"""Whole networks: outputs equal to onnxruntime's, node by node, at batch 1 and more."""
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import networks
+import onnx2jax
+from tolerances import assert_close
+
+TOLERANCE = 1e-4  # of the largest output
+REAL = (
+    "mobilefacenet.onnx",
+    "face_recognition_sface_2021dec.onnx",
+    "face_detection_yunet_2023mar.onnx",
+)
+
+
+def onnxruntime_outputs(proto, *inputs):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [i.name for i in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=False)))
+
+
+def images(batch, size=112, scale=1.0, seed=0):
+    x = np.random.default_rng(seed).random((batch, 3, size, size), dtype=np.float32)
+    return x * np.float32(scale)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models_equal_onnxruntime_at_every_node(model_file, name):
+    report = onnx2jax.check(model_file(name), tolerance=TOLERANCE)
+    assert report.divergence is None
+    assert report.nodes > 80
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_fixed_batch_runs_at_any_batch(model_file, name):
+    """The files fix the batch to 1; YuNet does so in its Reshape constants too."""
+    proto = onnx.load(model_file(name))
+    model = onnx2jax.load(proto)
+    size = model.inputs[0].shape[-1]
+    x = images(3, size, 255.0)
+    batched = jax.tree.leaves(jax.jit(model)(model.params, x))
+    singles = [onnxruntime_outputs(proto, x[i : i + 1]) for i in range(3)]
+    assert len(batched) == len(model.outputs)
+    for k, output in enumerate(batched):
+        theirs = np.concatenate([single[k] for single in singles])
+        assert_close(output, theirs, relative=1e-3 if "obj" in model.outputs[k].name else 2e-4)
+
+
+def test_dlib_equals_onnxruntime(dlib_proto):
+    model = onnx2jax.load(dlib_proto)
+    x = images(3, 150, 255.0)
+    (theirs,) = onnxruntime_outputs(dlib_proto, x)
+    assert_close(jax.jit(model)(model.params, x), theirs, relative=1e-5)
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+@pytest.mark.parametrize(
+    ("build", "keywords"),
+    [
+        (networks.iresnet, {"layers": (2, 2, 2, 2)}),
+        (networks.iresnet, {"layers": (3, 4, 14, 3)}),
+        (networks.mobilefacenet, {}),
+    ],
+    ids=["iresnet18", "iresnet50", "mobilefacenet"],
+)
+def test_face_networks_equal_onnxruntime(build, keywords, opset):
+    proto = build(**keywords, opset=opset)
+    model = onnx2jax.load(proto)
+    x = images(2)
+    (theirs,) = onnxruntime_outputs(proto, x)
+    assert_close(jax.jit(model)(model.params, x), theirs, relative=TOLERANCE)
+
+
+def test_a_fixed_batch_of_two_takes_multiples_of_two_only():
+    proto = networks.mobilefacenet(batch=2)
+    model = onnx2jax.load(proto)
+    x = images(4)
+    theirs = np.concatenate([onnxruntime_outputs(proto, part)[0] for part in (x[:2], x[2:])])
+    assert_close(jax.jit(model)(model.params, x), theirs, relative=TOLERANCE)
+    with pytest.raises(onnx2jax.InputError, match="the batch is 3; it must be one multiple of 2"):
+        model(model.params, x[:3])
+
+
+@pytest.mark.parametrize("name", ["iresnet18", "iresnet50", "mobilefacenet"])
+@pytest.mark.parametrize(("dynamo", "opset"), [(False, 11), (True, 18), (True, 20)])
+def test_pytorch_exports_equal_pytorch(name, dynamo, opset):
+    torch = pytest.importorskip("torch", reason="PyTorch is an oracle of the bench extra")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="PyTorch's new exporter needs onnxscript")
+    import torch_networks
+
+    modules = {
+        "iresnet18": lambda: torch_networks.IResNet((2, 2, 2, 2)),
+        "iresnet50": lambda: torch_networks.IResNet((3, 4, 14, 3)),
+        "mobilefacenet": torch_networks.MobileFaceNet,
+    }
+    torch.manual_seed(0)
+    module = torch_networks.randomized(modules[name]())
+    model = onnx2jax.load(torch_networks.export(module, opset=opset, dynamo=dynamo))
+    x = images(3)
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(x)).numpy()
+    assert_close(jax.jit(model)(model.params, x), theirs, relative=TOLERANCE)
