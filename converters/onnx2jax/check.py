@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
@@ -92,12 +94,19 @@ def _random_inputs(specs: tuple[TensorSpec, ...], seed: int) -> dict[str, np.nda
 
 
 def _our_values(model: Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    values = {**model.constants, **model.params, **{n: jnp.asarray(x) for n, x in feeds.items()}}
-    interpreter.run(
-        model.graph.nodes, model.operators, model.graph.opsets, values, model.resolved_target
-    )
     produced = [name for node in model.graph.nodes for name in node.outputs if name]
-    return {name: np.asarray(values[name]) for name in produced}
+
+    @jax.jit
+    def every_value(params: Any, inputs: Any) -> list[Any]:
+        values = {**model.constants, **params, **inputs}
+        interpreter.run(
+            model.graph.nodes, model.operators, model.graph.opsets, values, model.resolved_target
+        )
+        return [values[name] for name in produced]
+
+    inputs = {name: jnp.asarray(x) for name, x in feeds.items()}
+    found = every_value(model.params, inputs)
+    return {name: np.asarray(v) for name, v in zip(produced, found, strict=True)}
 
 
 def _their_values(

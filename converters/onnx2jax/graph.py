@@ -162,7 +162,11 @@ def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: frozenset[str
         name=proto.name,
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),
-        attributes={a.name: _attribute(a, opsets, known) for a in proto.attribute},
+        attributes={
+            a.name: _attribute(a, opsets, known)
+            for a in proto.attribute
+            if a.name != "consumed_inputs"  # opset 1's hint on memory; it says nothing of values
+        },
     )
 
 

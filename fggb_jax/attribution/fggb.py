@@ -164,7 +164,9 @@ def _planned(
 def _coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:
     """The rows w and 1/N, whose maps are P and Q; and the cosine, their sum."""
     w = z_a * z_b / (jnp.linalg.norm(z_a) * jnp.linalg.norm(z_b))
-    return jnp.stack([w, jnp.full_like(w, 1 / w.shape[0])]), jnp.sum(w)
+    # [w, 1/N] without a stack, which would refuse a w that is sharded over an explicit mesh.
+    first, second = jnp.asarray([[1.0], [0.0]], w.dtype), jnp.asarray([[0.0], [1.0]], w.dtype)
+    return first * w[None] + second / w.shape[0], jnp.clip(jnp.sum(w), -1, 1)
 
 
 def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:

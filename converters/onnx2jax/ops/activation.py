@@ -11,17 +11,17 @@ from onnx2jax.values import align
 
 
 @op("Relu")
-def Relu(x, *, consumed_inputs=None):
+def Relu(x):
     return jnp.maximum(x, jnp.zeros((), x.dtype))
 
 
 @op("LeakyRelu")
-def LeakyRelu(x, *, alpha=0.01, consumed_inputs=None):
+def LeakyRelu(x, *, alpha=0.01):
     return jnp.where(x < 0, alpha * x, x)
 
 
 @op("PRelu")
-def PRelu(x, slope, *, consumed_inputs=None):
+def PRelu(x, slope):
     x, slope = align(x, _per_channel(slope, np.shape(x)))
     return jnp.where(x < 0, slope * x, x)
 
@@ -38,12 +38,12 @@ def _per_channel(slope, shape):
 
 
 @op("Sigmoid")
-def Sigmoid(x, *, consumed_inputs=None):
+def Sigmoid(x):
     return jax.nn.sigmoid(x)
 
 
 @op("HardSigmoid")
-def HardSigmoid(x, *, alpha=0.2, beta=0.5, consumed_inputs=None):
+def HardSigmoid(x, *, alpha=0.2, beta=0.5):
     return jnp.clip(alpha * x + beta, 0, 1)
 
 
@@ -53,7 +53,7 @@ def HardSwish(x):
 
 
 @op("Elu")
-def Elu(x, *, alpha=1.0, consumed_inputs=None):
+def Elu(x, *, alpha=1.0):
     return jax.nn.elu(x, alpha)
 
 
@@ -63,7 +63,7 @@ def Celu(x, *, alpha=1.0):
 
 
 @op("Selu")
-def Selu(x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875, consumed_inputs=0):
+def Selu(x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875):
     return gamma * jax.nn.elu(x, alpha)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnx2jax.errors import UnsupportedModelError
 from onnx2jax.registry import op
-from onnx2jax.values import Value, align, cast, dtype_of, is_static, namespace
+from onnx2jax.values import Value, align, cast, dtype_of, namespace
 
 
 def _unary(name: str, function: str) -> None:
@@ -22,27 +22,22 @@ def _unary(name: str, function: str) -> None:
     def apply(x: Value) -> Value:
         return getattr(namespace(x), function)(x)
 
-    def apply_1(x: Value, *, consumed_inputs: Any = None) -> Value:
-        return apply(x)
-
-    op(name, 1)(apply_1)
-    op(name, 6)(apply)
+    op(name)(apply)
 
 
-for _name in ("Abs", "Ceil", "Exp", "Floor", "Log", "Sqrt", "Tanh"):
+for _name in ("Abs", "Ceil", "Cos", "Cosh", "Exp", "Floor", "IsNaN", "Log"):
     _unary(_name, _name.lower())
-_unary("Neg", "negative")
-for _name in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Sign", "IsNaN"):
+for _name in ("Round", "Sign", "Sin", "Sinh", "Sqrt", "Tan", "Tanh"):  # round: half to even
     _unary(_name, _name.lower())
 for _name in ("Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh"):
     _unary(_name, "arc" + _name[1:].lower())
-_unary("Round", "round")  # both round half to even
+_unary("Neg", "negative")
 _unary("Not", "logical_not")
 _unary("BitwiseNot", "invert")
 
 
 @op("Reciprocal")
-def Reciprocal(x, *, consumed_inputs=None):
+def Reciprocal(x):
     return 1 / x
 
 
@@ -62,61 +57,73 @@ def IsInf(x, *, detect_negative=1, detect_positive=1):
     return found
 
 
-def _binary(name: str, function: Callable[[Any, Any], Any], *, numeric: bool = True) -> None:
-    """Register a broadcasting operator, and its form before opset 7 with `axis`."""
+Binary = Callable[[Any, Any], Any]
+
+
+def _binary(name: str, function: Binary) -> None:
+    """Register an operator that broadcasts as NumPy does."""
 
     def apply(a: Value, b: Value) -> Value:
         return function(*align(a, b))
 
-    def apply_1(
-        a: Value, b: Value, *, axis: Any = None, broadcast: int = 0, consumed_inputs: Any = None
-    ) -> Value:
-        return apply(a, _placed(b, np.ndim(a), axis) if broadcast else b)
-
-    op(name, 1)(apply_1)
     op(name, 7)(apply)
 
 
+def _binary_since_1(name: str, function: Binary) -> None:
+    """Register one that before opset 7 broadcast only when told to, and where."""
+
+    def apply_1(a: Value, b: Value, *, axis: Any = None, broadcast: int = 0) -> Value:
+        return function(*align(a, _placed(b, np.ndim(a), axis) if broadcast else b))
+
+    op(name, 1)(apply_1)
+    _binary(name, function)
+
+
 def _placed(b: Value, rank: int, axis: int | None) -> Value:
-    """Opset 1's broadcast: b's dimensions stand at `axis` of a (by default at its end)."""
+    """b's dimensions at `axis` of a value of that rank; at its end where there is none."""
     start = rank - np.ndim(b) if axis is None else axis % rank
     return b.reshape(np.shape(b) + (1,) * (rank - start - np.ndim(b)))
 
 
 def _divide(a: Any, b: Any) -> Any:
     """Division; that of integers truncates towards zero, as in C."""
-    if np.issubdtype(np.asarray(a).dtype if is_static(a) else a.dtype, np.integer):
+    if jnp.issubdtype(a.dtype, jnp.integer):
         xp = namespace(a, b)
         quotient = xp.abs(a) // xp.abs(b)
         return (xp.sign(a) * xp.sign(b) * quotient).astype(a.dtype)
     return a / b
 
 
-_binary("Add", python.add)
-_binary("Sub", python.sub)
-_binary("Mul", python.mul)
-_binary("Div", _divide)
-_binary("Equal", python.eq)
-_binary("Greater", python.gt)
-_binary("Less", python.lt)
-_binary("GreaterOrEqual", python.ge)
-_binary("LessOrEqual", python.le)
-_binary("And", python.and_)
-_binary("Or", python.or_)
-_binary("Xor", python.xor)
-_binary("BitwiseAnd", python.and_)
-_binary("BitwiseOr", python.or_)
-_binary("BitwiseXor", python.xor)
-
-
 def _power(a: Any, b: Any) -> Any:
-    """`a` to the power `b`, in a's type: the exponent's may differ."""
+    """`a` to the power `b`, in a's type; the exponent may have another."""
     xp = namespace(a, b)
-    common = xp.promote_types(a.dtype, b.dtype)
+    real = jnp.issubdtype(b.dtype, jnp.floating) and not jnp.issubdtype(a.dtype, jnp.floating)
+    common = b.dtype if real else a.dtype
     return cast(xp.power(cast(a, common), cast(b, common)), a.dtype)
 
 
-_binary("Pow", _power)
+for _name, _function in (
+    ("Add", python.add),
+    ("And", python.and_),
+    ("Div", _divide),
+    ("Equal", python.eq),
+    ("Greater", python.gt),
+    ("Less", python.lt),
+    ("Mul", python.mul),
+    ("Or", python.or_),
+    ("Pow", _power),
+    ("Sub", python.sub),
+    ("Xor", python.xor),
+):
+    _binary_since_1(_name, _function)
+for _name, _function in (
+    ("BitwiseAnd", python.and_),
+    ("BitwiseOr", python.or_),
+    ("BitwiseXor", python.xor),
+    ("GreaterOrEqual", python.ge),
+    ("LessOrEqual", python.le),
+):
+    _binary(_name, _function)
 
 
 @op("Mod")
@@ -134,7 +141,7 @@ def BitShift(a, b, *, direction):
 
 
 def _variadic(name: str, function: Callable[[Value, Value], Value]) -> None:
-    def apply(*values: Value, consumed_inputs: Any = None) -> Value:
+    def apply(*values: Value) -> Value:
         return functools.reduce(function, align(*values))
 
     op(name, 1)(apply)
@@ -146,7 +153,7 @@ _variadic("Min", lambda a, b: namespace(a, b).minimum(a, b))
 
 
 @op("Mean")
-def Mean(*values, consumed_inputs=None):
+def Mean(*values):
     return functools.reduce(python.add, align(*values)) / len(values)
 
 
@@ -159,7 +166,7 @@ def Where(condition, x, y):
 
 
 @op("Clip", 1)
-def Clip_1(x, *, min=None, max=None, consumed_inputs=None):
+def Clip_1(x, *, min=None, max=None):
     return Clip(x, min, max)
 
 

