@@ -1,11 +1,11 @@
 """Aligned chips of LFW View 1 (1,549 photographs, 1,000 pairs), for dlib's and ArcFace's templates.
 
-    python benchmarks/lfw.py            # about a minute; cached for the other scripts
+    python benchmarks/lfw.py            # about 2 minutes; cached for the other scripts
 
 The labelled person is the large face at the middle of the photograph. dlib chips: HOG detector
 (once more on the photograph at twice the size where it finds nothing), five landmarks,
-`get_face_chip` at 150 pixels. ArcFace chips: YuNet's five landmarks (again once more at twice the
-size), a similarity transform to the 112-pixel template, antialiased, as for the sample portraits.
+`get_face_chip` at 150 pixels. ArcFace chips: YuNet's five landmarks, the median over five scales, a
+similarity transform to the 112-pixel template, antialiased: as for the sample portraits.
 """
 
 import argparse
@@ -25,9 +25,12 @@ from PIL import Image
 
 TEMPLATES = ("dlib-150", "arcface-112")
 DEFAULT_CACHE = Path(tempfile.gettempdir()) / "fggb-lfw"
+# LFW's faces are about 93 pixels wide, and YuNet's landmarks are better on larger ones: at scale 1
+# alone MobileFaceNet has an EER of 1.8 %, with the median over these scales 1.0 %.
+SCALES = (1, 1.25, 1.5, 1.75, 2)
 DETECTORS = {
     "dlib-150": "dlib HOG, 5 landmarks",
-    "arcface-112": "YuNet 2023mar, 5 landmarks",
+    "arcface-112": "YuNet 2023mar, 5 landmarks, median over 5 scales",
 }
 
 
@@ -114,18 +117,22 @@ def _dlib_chip(image: np.ndarray) -> np.ndarray | None:
 
 
 def _yunet_chip(image: np.ndarray) -> np.ndarray | None:
-    for scale in (1, 2):
-        size = image.shape[1] * scale, image.shape[0] * scale
-        bgr = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)[..., ::-1]
-        detector = _yunet()
-        detector.setInputSize(size)
-        faces = detector.detect(np.ascontiguousarray(bgr))[1]
-        if faces is not None:
-            chosen = faces[choose(faces[:, :4], (size[1], size[0]))]
-            # YuNet's order, from the subject's right, is left to right in the image.
-            points = (chosen[4:14].reshape(5, 2).astype(np.float64) + 0.5) / scale - 0.5
-            return arcface_chip(image, points)
-    return None
+    found = [points for scale in SCALES if (points := _yunet_points(image, scale)) is not None]
+    return arcface_chip(image, np.median(found, axis=0)) if found else None
+
+
+def _yunet_points(image: np.ndarray, scale: float) -> np.ndarray | None:
+    """YuNet's five landmarks (5, 2) in pixels of `image`, found at `scale` times its size."""
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    bgr = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    detector = _yunet()
+    detector.setInputSize(size)
+    faces = detector.detect(np.ascontiguousarray(bgr))[1]
+    if faces is None:
+        return None
+    chosen = faces[choose(faces[:, :4], (size[1], size[0]))]
+    # YuNet's order, from the subject's right, is left to right in the image.
+    return (chosen[4:14].reshape(5, 2).astype(np.float64) + 0.5) / scale - 0.5
 
 
 def choose(boxes, size: tuple[int, int]) -> int:

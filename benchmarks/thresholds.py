@@ -4,8 +4,8 @@
 
 Midpoint rule: as t rises the share of impostors accepted (cosine ≥ t) falls and that of genuine
 pairs rejected (cosine < t) rises, both in steps. t is the middle of the interval between scores in
-which the two differ least; the EER is the mean of the two there. SFace is measured with its channels
-in both orders, and compared with OpenCV's own FaceRecognizerSF on the same chips.
+which the two differ least; the EER is the mean of the two there. SFace is measured with its
+channels in both orders, and compared with OpenCV's own FaceRecognizerSF on the same chips.
 """
 
 import argparse
@@ -123,7 +123,17 @@ def sface_colors(model: fx.FaceModel, data: Lfw) -> tuple[list[dict[str, Any]], 
 
 def render(rows: Sequence[dict[str, Any]], agreements: dict[str, Any]) -> str:
     """The table and what follows from it about SFace."""
-    header = ("model", "EER", "threshold", "AUC", "accuracy", "genuine", "impostor", "pairs", "lost")
+    header = (
+        "model",
+        "EER",
+        "threshold",
+        "AUC",
+        "accuracy",
+        "genuine",
+        "impostor",
+        "pairs",
+        "lost",
+    )
     text = table(
         header,
         [

@@ -1,8 +1,8 @@
 """An independent PyTorch reference: an executor of ONNX graphs, and FGGB as the plain loop.
 
 It reads the file's protos by itself and shares no code with onnx2jax or fggb_jax, so that an error
-there cannot cancel out here. It knows the operators of the three recognizers that can be had: dlib's
-ResNet (as dlib2onnx emits it), MobileFaceNet and SFace. To see it run against onnxruntime:
+there cannot cancel out here. It knows the operators of the three recognizers that can be had:
+dlib's ResNet (as dlib2onnx emits it), MobileFaceNet and SFace. To run it against onnxruntime:
 
     python benchmarks/torch_reference.py MODEL.onnx
 
@@ -143,13 +143,13 @@ class TorchNet:
         values: dict[str, Tensor | None] = {"": None, **self.constants, self.input: x}
         for op, attributes, names, output in self.nodes:
             inputs = [values[name] for name in names]
-            if watch is not None and (mask := _mask(op, attributes, inputs)) is not None:
+            if watch is not None and (mask := kink_mask(op, attributes, inputs)) is not None:
                 watch(op, mask)
             values[output] = OPERATORS[op](attributes, *inputs)
         return values[self.output]
 
 
-def _mask(op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> Tensor | None:
+def kink_mask(op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> Tensor | None:
     """Where the gradient's branch is chosen: signs, clipping, or the place of a maximum."""
     x = inputs[0]
     if op in ("Relu", "PRelu"):

@@ -109,7 +109,7 @@ def _threshold(threshold: float | str, card: Card) -> tuple[float, str]:
 
 
 def _on_host(face: FaceMap, threshold: float) -> FaceMap:
-    return FaceMap(np.asarray(face.p), np.asarray(face.q), np.float32(threshold))  # pyright: ignore
+    return FaceMap(np.asarray(face.p), np.asarray(face.q), np.asarray(threshold, np.float32))
 
 
 def _as_uint8(image: Any) -> np.ndarray:

@@ -58,7 +58,7 @@ class Explanation:
             OptionError: the threshold is not a number in [−1, 1].
         """
         threshold = check_threshold(threshold)
-        t = np.float32(threshold)
+        t = np.asarray(threshold, np.float32)
         return replace(
             self,
             threshold=threshold,
@@ -83,7 +83,7 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write maps, faces and provenance to one .npz file; `Explanation.load` reads it."""
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}_{kind}": np.asarray(getattr(face, kind))
             for name, face in (("probe", self.probe), ("gallery", self.gallery))
             for kind in ("signed", "p", "q")
@@ -109,7 +109,7 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             result = json.loads(str(arrays["result"]))
             score = {name: result.pop(name) for name in ("cosine", "threshold", "decision")}
-            t = np.float32(score["threshold"])
+            t = np.asarray(score["threshold"], np.float32)
             faces = {
                 name: FaceMap(arrays[f"{name}_p"], arrays[f"{name}_q"], t)
                 for name in ("probe", "gallery")

@@ -128,7 +128,8 @@ def _their_values(
         session = onnxruntime.InferenceSession(
             exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        found = session.run(names, dict(feeds))
+        return {name: np.asarray(v) for name, v in zip(names, found, strict=True)}
     except Exception as error:  # onnxruntime has a dozen exception types of its own
         raise OnnxError(f"onnxruntime refuses the model: {error}") from None
 

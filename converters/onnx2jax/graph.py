@@ -115,7 +115,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[s
     kept = {v.name for v in proto.output}
     alias: dict[str, str] = {}
     nodes: list[Node] = []
-    known = outer | constants.keys() | {spec.name for spec in inputs} | {""}
+    known = {"", *outer, *constants, *(spec.name for spec in inputs)}
     for node_proto in proto.node:
         node = _node(node_proto, opsets, frozenset(known))
         node = replace(node, inputs=tuple(alias.get(n, n) for n in node.inputs))

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from onnx2jax import graph as graphs
 from onnx2jax import interpreter, stages
@@ -82,7 +83,7 @@ class Model:
         """One input, in the world that its use asks for: NumPy where a shape depends on it."""
         if spec.name not in self.static_inputs:
             value = x if isinstance(x, jax.Array) else jnp.asarray(x)
-        elif isinstance(x, jax.core.Tracer):
+        elif isinstance(x, Tracer):
             raise InputError(
                 f"input {spec.name!r} decides a shape, so it cannot be traced: close over its "
                 "value, as in jax.jit(lambda params, x: model(params, x, value))"

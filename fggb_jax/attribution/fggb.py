@@ -120,7 +120,7 @@ def explain_fggb(
 def _channels(
     pull: Any,
     coefficients: Array,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     chunk: int,
     gradient: Gradient,
     progress: Callable[[int, int], None] | None,

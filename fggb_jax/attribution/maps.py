@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -15,14 +16,14 @@ class FaceMap:
     """The explanation of one image, as a function of the threshold: S(t) = P − t·Q.
 
     Attributes:
-        p: P = Σ_k Ĝ_k w_k, (H, W).
+        p: P = Σ_k Ĝ_k w_k, (H, W); under `vmap` (B, H, W).
         q: Q = Σ_k Ĝ_k / N, (H, W); zero for a method that knows no threshold.
-        threshold: t, a scalar.
+        threshold: t, a scalar; under `vmap` (B,).
     """
 
-    p: Float[Array, "H W"]
-    q: Float[Array, "H W"]
-    threshold: Float[Array, ""]
+    p: Float[Array | np.ndarray, "*B H W"]
+    q: Float[Array | np.ndarray, "*B H W"]
+    threshold: Float[Array | np.ndarray, "*B"]
 
     @property
     def signed(self) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fggb_jax.errors import ImageError
@@ -50,7 +51,11 @@ def read_image(path: str | Path, note: Callable[[str], None] | None = None) -> n
         ) from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{path} has more pixels than the {MAX_PIXELS:,} that are read: make it smaller"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path} cannot be decoded ({error}): truncated or damaged?") from None
     if note is not None and changes:
         note(f"{path}: {', '.join(changes)}")
@@ -130,7 +135,7 @@ def as_float(images: Any, shape: tuple[int | None, ...], name: str) -> Any:
         return array.astype(np.float32) / np.float32(255)
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"images have dtype {array.dtype}; give uint8 or floats in [0, 1]")
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         return array
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN fails too

@@ -67,13 +67,15 @@ class Card:
                     f"card {self.name!r}: {field} is {getattr(self, field)!r}; "
                     f"choose one of {', '.join(get_args(allowed))}"
                 )
-        if len(self.size) != 2 or not all(isinstance(n, int) and n > 0 for n in self.size):
+        two = isinstance(self.size, tuple) and len(self.size) == 2
+        if not two or not all(isinstance(n, int) and n > 0 for n in self.size):
             raise ModelError(
                 f"card {self.name!r}: size is {self.size}; give (height, width) in pixels"
             )
         for field in ("mean", "std"):
             values = getattr(self, field)
-            if len(values) != 3 or not all(math.isfinite(v) for v in values):
+            three = isinstance(values, tuple) and len(values) == 3
+            if not three or not all(math.isfinite(v) for v in values):
                 raise ModelError(f"card {self.name!r}: {field} is {values}; give three numbers")
         if 0 in self.std or not self.range > 0:
             raise ModelError(
@@ -107,7 +109,10 @@ class Card:
         if missing := sorted({"name", "size"} - values.keys()):
             raise ModelError(f"{where}: the card lacks {missing}")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            entries: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**entries)
         except TypeError as error:
             raise ModelError(f"{where}: an entry has a wrong type ({error})") from None
 

@@ -7,6 +7,7 @@ shifted multiply-adds, forward and backward; JAX transposes the latter by itself
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def _shifted(x, w, strides, padding, dilations, groups):
     x = jnp.pad(x, ((0, 0), (0, 0), *padding)).transpose(0, 2, 3, 1)  # NHWC: channels in registers
     rows = (x.shape[1] - (height - 1) * dilations[0] - 1) // strides[0] + 1
     columns = (x.shape[2] - (width - 1) * dilations[1] - 1) // strides[1] + 1
-    total = 0
+    total: Any = 0
     for within in range(depth):
         # The input channel that each output channel reads at this place of its group.
         source = x if depth == 1 and groups == outputs else _take(x, groups, outputs, within)

@@ -1,0 +1,209 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import fggb_jax as fx
+import networks
+from fggb_jax import cli
+from fggb_jax.data import samples
+
+FILES = {"result.json", "maps.npz", "figure.png", "report.html"}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Aligned samples as files, and a small recognizer with its card."""
+    folder = tmp_path_factory.mktemp("faces")
+    card = fx.cards()["sface"]
+    for name in samples.NAMES:
+        Image.fromarray(samples.chip(name, card)).save(folder / f"{name}.png")
+    onnx.save(networks.iresnet((1, 1, 1, 1), width=4, dimension=16), folder / "small.onnx")
+    (folder / "small.toml").write_text(
+        'name = "small"\nsize = [112, 112]\nthreshold = 0.5\nthreshold_source = "a guess"\n'
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Tests share one process: its compilation cache stays as it is."""
+    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
+
+
+def run(capsys, *arguments):
+    """(status, standard output, standard error) of `fggb …`."""
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(sys, "argv", ["fggb", *map(str, arguments)])
+    try:
+        cli.main()
+        status = 0
+    except SystemExit as error:
+        status = error.code
+    finally:
+        monkey.undo()
+    out, err = capsys.readouterr()
+    return status or 0, out, err
+
+
+def explain(capsys, faces, probe, gallery, *more, model="small.onnx"):
+    return run(
+        capsys,
+        "explain",
+        faces / probe,
+        faces / gallery,
+        "--aligned",
+        "--model",
+        faces / model,
+        *more,
+    )
+
+
+def test_explain_writes_everything(faces, tmp_path, capsys):
+    out = tmp_path / "deep" / "out"
+    status, said, err = explain(capsys, faces, "obama_a.png", "biden.png", "--out", out)
+    assert (status, err) == (0, "")
+    assert {p.name for p in out.iterdir()} == FILES
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    needed = {"cosine", "threshold", "threshold_source", "decision", "method", "model"}
+    assert needed | {"model_sha256", "precision", "device", "versions"} <= result.keys()
+    assert result["decision"] in said
+    assert f"{result['cosine']:.4f}" in said
+    maps = np.load(out / "maps.npz")
+    assert maps["probe_signed"].shape == (112, 112)
+    t = np.float32(result["threshold"])
+    np.testing.assert_allclose(maps["probe_signed"], maps["probe_p"] - t * maps["probe_q"])
+    with Image.open(out / "figure.png") as figure:
+        assert figure.size[0] > 1000
+
+
+def test_json_is_the_result_alone(faces, tmp_path, capsys):
+    status, said, _ = explain(
+        capsys,
+        faces,
+        "obama_a.png",
+        "obama_b.png",
+        "--json",
+        "--threshold",
+        "0.2",
+        "--gradient",
+        "signed",
+        "--out",
+        tmp_path,
+    )
+    result = json.loads(said)
+    assert status == 0
+    assert (result["threshold"], result["threshold_source"]) == (0.2, "given")
+    assert result["options"]["gradient"] == "signed"
+    assert result == json.loads((tmp_path / "result.json").read_text("utf-8"))
+
+
+def test_another_size_is_resized_with_a_note(faces, tmp_path, capsys):
+    Image.open(faces / "biden.png").resize((224, 224)).save(tmp_path / "large.png")
+    status, _, err = explain(
+        capsys, faces, "obama_a.png", tmp_path / "large.png", "--out", tmp_path / "out"
+    )
+    assert status == 0
+    assert "note:" in err
+    assert "resized from 224×224 to 112×112" in err
+
+
+def test_grey_is_used_with_a_note(faces, tmp_path, capsys):
+    Image.open(faces / "biden.png").convert("L").save(tmp_path / "grey.png")
+    status, _, err = explain(
+        capsys, faces, "obama_a.png", tmp_path / "grey.png", "--out", tmp_path / "out"
+    )
+    assert status == 0
+    assert "grey converted to RGB" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["none.png", "biden.png"], 1, "no such image"),
+        (["small.toml", "biden.png"], 1, "is not an image"),
+        (["biden.png", "biden.png"], 1, "are the same image"),
+        (["wide.png", "biden.png"], 1, "other proportions"),
+        (["obama_a.png", "biden.png", "--threshold", "7"], 2, "threshold is '7'"),
+        (["obama_a.png", "biden.png", "--threshold", "high"], 2, "threshold is 'high'"),
+        (["obama_a.png", "biden.png", "--method", "lrp"], 2, "no method 'lrp'"),
+        (["obama_a.png", "biden.png", "--gradient", "abs"], 2, "gradient is 'abs'"),
+        (["obama_a.png", "biden.png", "--model", "none.onnx"], 1, "neither a model's name nor"),
+        (["obama_a.png", "biden.png", "--model", "{faces}/small.toml"], 1, "small.toml"),
+    ],
+)
+def test_bad_input_is_one_line(faces, tmp_path, capsys, arguments, status, message):
+    Image.new("RGB", (112, 60)).save(faces / "wide.png")
+    given = [a.replace("{faces}", str(faces)) for a in arguments]
+    got, out, err = explain(capsys, faces, *given[:2], *given[2:], "--out", tmp_path / "out")
+    assert got == status
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_photographs_are_not_taken_for_aligned_faces(faces, capsys):
+    status, _, err = run(capsys, "explain", faces / "biden.png", faces / "obama_a.png")
+    assert status == 2
+    assert "--aligned" in err
+
+
+def test_a_folder_that_cannot_be_written_is_named(faces, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", "--out", tmp_path / "file")
+    assert status == 1
+    assert "cannot write to" in err
+
+
+def test_a_detector_is_no_face_model(faces, model_file, tmp_path, capsys):
+    path = model_file("face_detection_yunet_2023mar.onnx")
+    status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", model=path)
+    assert status == 1
+    assert "no face recognizer" in err
+
+
+def test_models_are_listed_and_shown(capsys):
+    for arguments in (["models"], ["models", "list"]):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert "CC0-1.0" in out
+    status, out, _ = run(capsys, "models", "show", "sface", "--json")
+    assert json.loads(out)["sha256"].startswith("0ba9fbfa")
+    status, _, err = run(capsys, "models", "show", "arcface")
+    assert (status, err.split(";")[0]) == (1, "error: no card 'arcface'")
+
+
+def test_wrong_usage_is_status_2(capsys):
+    assert run(capsys, "explain")[0] == 2
+    assert run(capsys, "nonsense")[0] == 2
+
+
+def test_help_has_examples(capsys):
+    for command in ("demo", "explain"):
+        status, out, _ = run(capsys, command, "--help")
+        assert status == 0
+        assert f"Example:  fggb {command}" in out
+
+
+def test_the_demo_says_accept_and_reject(dlib_proto, tmp_path):
+    """The real thing, in a process of its own."""
+    command = [sys.executable, "-c", "from fggb_jax.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "demo", "--out", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if "cosine" in line]
+    assert lines[0].startswith("accept  same person: cosine 0.967")
+    assert lines[1].startswith("reject  another person: cosine 0.813")
+    assert {p.name for p in (tmp_path / "demo").iterdir()} >= FILES
+    assert {p.name for p in (tmp_path / "demo" / "impostor").iterdir()} == FILES
+    assert done.stderr == ""
