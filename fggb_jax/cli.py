@@ -238,9 +238,9 @@ def _print(explanation: Explanation, folder: Path, title: str) -> None:
     color, sign = ("green", "≥") if accepted else ("red", "<")
     results.print(
         f"[bold {color}]{explanation.decision}[/]  {escape(title)}: cosine "
-        f"{explanation.cosine:.4f} {sign} threshold {explanation.threshold:g} "
-        f"({escape(explanation.provenance['threshold_source'])})"
+        f"{explanation.cosine:.4f} {sign} threshold {explanation.threshold:g}"
     )
+    results.print(f"  [dim]threshold: {escape(explanation.provenance['threshold_source'])}[/]")
     for name in ("figure.png", "report.html", "maps.npz", "result.json"):
         results.print(f"  {escape(str(folder / name))}")
 

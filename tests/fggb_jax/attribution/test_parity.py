@@ -1,6 +1,6 @@
 """Maps of real networks and real faces against PyTorch's plain loop and against float64.
 
-The gates of docs: 1 − cos ≤ 1e-6, which sees a wrong pattern, and a relative L2 error ≤ 1e-3, which
+The gates: 1 − cos ≤ 1e-6, which sees a wrong pattern, and a relative L2 error ≤ 1e-3, which
 sees a wrong scale. `benchmarks/parity.py` does the same for all channels, more pairs and options.
 """
 
@@ -138,10 +138,10 @@ def test_maps_are_those_of_the_torch_loop(case, gradient):
     check(case, gradient, "raw", ("float32", "float64"))
 
 
+# One model is enough: the network is that of the raw embedding.
+@pytest.mark.parametrize("case", ["mobilefacenet"], indirect=True)
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
 def test_maps_through_the_normalization(case, gradient):
-    if case.model.card.name != "mobilefacenet":
-        pytest.skip("one model is enough: the network is that of the raw embedding")
     check(case, gradient, "normalized", ("float64",))
 
 
@@ -169,10 +169,9 @@ def test_the_loop_is_its_parts(ref, dlib_proto):
     assert_close(pair.b.q, faces[1].q)
 
 
+@pytest.mark.parametrize("case", ["dlib-resnet-v1"], indirect=True)
 def test_the_gates_see_a_small_error(case):
     """Averaging a signed gradient over RGB before it is normalised is wrong by little."""
-    if case.model.card.name != "dlib-resnet-v1":
-        pytest.skip("one model is enough")
     _, faces = case.maps("float64", "signed", "raw")
     _, rows = case.gradients("float64", "raw")[0]
     mean = rows.mean(-1)
@@ -213,17 +212,21 @@ def in_x64(model: fx.FaceModel, images: list[np.ndarray], **options: Any) -> fx.
         return jax.tree.map(np.asarray, maps)
 
 
-@pytest.mark.parametrize("name", ["tiny", "dlib-resnet-v1"])
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
 @pytest.mark.parametrize("embedding", ["raw", "normalized"])
-def test_float32_is_close_to_float64(name, gradient, embedding, proto_of):
-    if name == "tiny":
-        model, images = tiny(), list(np.random.default_rng(0).random((2, 8, 8, 3), np.float32))
-    elif (gradient, embedding) != ("magnitude", "raw"):
-        pytest.skip("XLA:CPU is slow in float64: the defaults only")
-    else:
-        model = truncated(proto_of(name), name, 8)
-        images = [chip.astype(np.float32) / np.float32(255) for chip in genuine(model.card)]
+def test_a_tiny_model_in_float32_is_close_to_float64(gradient, embedding):
+    images = list(np.random.default_rng(0).random((2, 8, 8, 3), np.float32))
+    check_x64(tiny(), images, gradient, embedding)
+
+
+def test_a_real_model_in_float32_is_close_to_float64(dlib_proto):
+    """The defaults and a few channels only: XLA:CPU is slow in float64."""
+    model = truncated(dlib_proto, "dlib-resnet-v1", 8)
+    images = [chip.astype(np.float32) / np.float32(255) for chip in genuine(model.card)]
+    check_x64(model, images, "magnitude", "raw")
+
+
+def check_x64(model: fx.FaceModel, images: list[np.ndarray], gradient: str, embedding: str) -> None:
     exact = in_x64(model, images, gradient=gradient, embedding=embedding)
     assert exact.probe.p.dtype == np.float64
     e = fx.explain(model, *images, gradient=gradient, embedding=embedding)
