@@ -150,13 +150,13 @@ def torch_pair(a: Face, b: Face, gradient: str) -> ref.Pair:
 # Kinks
 
 
-def our_kinks(model: fx.FaceModel, image: np.ndarray) -> list[tuple[str, torch.Tensor]]:
-    """The masks of our own float32 program, as `ref.kinks` gives PyTorch's.
+def our_branches(model: fx.FaceModel, image: np.ndarray) -> list[torch.Tensor]:
+    """The branches of our own float32 program, as `ref.branches` gives PyTorch's.
 
     Returning every activation changes how XLA fuses, so the count may be off by a few.
     """
     network = model.function.network
-    nodes = [n for n in network.graph.nodes if n.op in ("Relu", "PRelu", "Clip", "MaxPool")]
+    nodes = [n for n in network.graph.nodes if n.op in ref.KINKS]
 
     @jax.jit
     def activations(params: Any, image: Any) -> Any:
@@ -168,19 +168,18 @@ def our_kinks(model: fx.FaceModel, image: np.ndarray) -> list[tuple[str, torch.T
 
     inputs = activations(model.params, ref.as_image(image).numpy())
     tensors = [[torch.from_numpy(np.array(v)) for v in values] for values in inputs]
-    masks = (ref.kink_mask(n.op, n.attributes, t) for n, t in zip(nodes, tensors, strict=True))
-    return [(node.op, mask) for node, mask in zip(nodes, masks, strict=True)]
+    return [ref.kink_mask(n.op, n.attributes, t) for n, t in zip(nodes, tensors, strict=True)]
 
 
 def flips(case: Case, name: str) -> dict[str, int]:
     """Kinks passed on another side than in float64, by PyTorch's float32 and by ours."""
     image = case.images[name]
-    exact = ref.kinks(case.embedder("float64"), ref.as_image(image, torch.float64))
-    torch32 = ref.kinks(case.embedder("float32"), ref.as_image(image))
+    exact = ref.branches(case.embedder("float64"), ref.as_image(image, torch.float64))
+    torch32 = ref.branches(case.embedder("float32"), ref.as_image(image))
     return {
-        "of": sum(mask.numel() for _, mask in exact),
+        "of": sum(mask.numel() for mask in exact),
         "torch": ref.count_flips(torch32, exact),
-        "ours": ref.count_flips(our_kinks(case.model, image), exact),
+        "ours": ref.count_flips(our_branches(case.model, image), exact),
     }
 
 

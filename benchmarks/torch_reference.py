@@ -138,28 +138,60 @@ class TorchNet:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         return node.op_type, attributes, list(node.input), node.output[0]
 
-    def __call__(self, x: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Run the graph; `watch(operator, mask)` is shown which side each kink is on."""
+    def __call__(self, x: Tensor, kinks: "Kinks | None" = None) -> Tensor:
+        """Run the graph, `kinks` recording or deciding the branches of its gradient."""
         values: dict[str, Tensor | None] = {"": None, **self.constants, self.input: x}
         for op, attributes, names, output in self.nodes:
             inputs = [values[name] for name in names]
-            if watch is not None and (mask := kink_mask(op, attributes, inputs)) is not None:
-                watch(op, mask)
-            values[output] = OPERATORS[op](attributes, *inputs)
+            if kinks is not None and op in KINKS:
+                values[output] = kinks.run(op, attributes, inputs)
+            else:
+                values[output] = OPERATORS[op](attributes, *inputs)
         return values[self.output]
 
 
-def kink_mask(op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> Tensor | None:
+KINKS = ("Relu", "PRelu", "Clip", "MaxPool")
+
+
+def kink_mask(op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> Tensor:
     """Where the gradient's branch is chosen: signs, clipping, or the place of a maximum."""
     x = inputs[0]
-    if op in ("Relu", "PRelu"):
-        return x > 0
     if op == "Clip":
         return (x > inputs[1]).to(torch.int8) + (x > inputs[2])
     if op == "MaxPool":
         kernel, stride = attributes["kernel_shape"], attributes["strides"]
         return F.max_pool2d(x, tuple(kernel), tuple(stride), return_indices=True)[1]
-    return None
+    return x > 0
+
+
+def on_branch(op: str, inputs: list[Any], mask: Tensor) -> Tensor:
+    """An operator whose branches are given, whatever the signs of its input are."""
+    x = inputs[0]
+    if op == "MaxPool":
+        return x.flatten(2).gather(2, mask.flatten(2)).reshape(mask.shape)
+    if op == "Clip":
+        return torch.where(mask == 1, x, torch.where(mask == 0, inputs[1], inputs[2]))
+    return torch.where(mask, x, inputs[1] * x if op == "PRelu" else 0 * x)
+
+
+class Kinks:
+    """The branches that a run takes at its kinks, in order: recorded, or given beforehand.
+
+    The gradient of such a network is that of a smooth function once its branches are fixed. So a
+    float64 run on the branches of a float32 run tells rounding from an activation that flipped.
+    """
+
+    def __init__(self, masks: list[Tensor] | None = None) -> None:
+        self.given = masks is not None
+        self.masks = masks or []
+        self.position = 0
+
+    def run(self, op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> Tensor:
+        if not self.given:
+            self.masks.append(kink_mask(op, attributes, inputs))
+            return OPERATORS[op](attributes, *inputs)
+        self.position += 1
+        return on_branch(op, inputs, self.masks[self.position - 1])
 
 
 def embedder(
@@ -175,11 +207,11 @@ def embedder(
     net = TorchNet(proto, dtype)
     mean, std = (torch.tensor(card[key], dtype=dtype) for key in ("mean", "std"))
 
-    def embed(image: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
+    def embed(image: Tensor, kinks: Kinks | None = None) -> Tensor:
         channels = image.flip(-1) if card["color"] == "BGR" else image
         x = (channels * card["range"] - mean) / std
         x = x.permute(2, 0, 1) if card["layout"] == "CHW" else x
-        return net(x[None], watch)[0]
+        return net(x[None], kinks)[0]
 
     return embed
 
@@ -270,17 +302,17 @@ def fggb_loop(
     return Pair(float(w.sum()), *maps)
 
 
-def kinks(embed: Callable[..., Tensor], image: Tensor) -> list[tuple[str, Tensor]]:
-    """(operator, mask) of every operator whose gradient has branches, in order."""
-    found: list[tuple[str, Tensor]] = []
+def branches(embed: Callable[..., Tensor], image: Tensor) -> list[Tensor]:
+    """The branches that a run takes, in order."""
+    kinks = Kinks()
     with torch.no_grad():
-        embed(image, lambda op, mask: found.append((op, mask)))
-    return found
+        embed(image, kinks)
+    return kinks.masks
 
 
-def count_flips(first: list[tuple[str, Tensor]], second: list[tuple[str, Tensor]]) -> int:
-    """How many elements of the masks differ between two runs, of two precisions say."""
-    return sum(int((a != b).sum()) for (_, a), (_, b) in zip(first, second, strict=True))
+def count_flips(first: list[Tensor], second: list[Tensor]) -> int:
+    """How many branches differ between two runs, of two precisions say."""
+    return sum(int((a != b).sum()) for a, b in zip(first, second, strict=True))
 
 
 def main() -> None:

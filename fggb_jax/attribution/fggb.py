@@ -103,7 +103,7 @@ def explain_fggb(
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     _check(gradient, embedding, norms)
     leaves, structure = jax.tree.flatten(model)
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
     image = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
     chunk = _planned(structure, shapes, image, embedding, memory)
     (z_a, pull_a), (z_b, pull_b) = (

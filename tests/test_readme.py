@@ -1,0 +1,41 @@
+"""What the README says is true: its Python runs, its map of the house exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def python_blocks():
+    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_first_example_runs(dlib_proto, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(python_blocks()[0], {})
+    assert capsys.readouterr().out.startswith("0.813")
+    assert {p.name for p in tmp_path.iterdir()} == {"pair.html", "pair.png", "pair.npz"}
+
+
+def test_a_flax_model_of_ones_own_is_explained():
+    names = {}
+    exec(python_blocks()[1], names)
+    assert names["e"].probe.signed.shape == (112, 112)
+
+
+def test_the_map_of_the_house_exists():
+    tree = re.search(r"## The house\n\n```\n(.*?)```", README, re.DOTALL).group(1)
+    folders = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 4
+        name = line.split()[0]
+        folders[depth:] = [name]
+        assert (ROOT / "/".join(folders)).exists(), name
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
