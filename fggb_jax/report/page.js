@@ -113,7 +113,7 @@ const fggb = (() => {
   }
 
   const minus = (text) => text.replace("-", "−");
-  const number = (x, digits = 3) => minus((Number(x.toFixed(digits)) + 0).toFixed(digits));
+  const number = (x, digits = 4) => minus((Number(x.toFixed(digits)) + 0).toFixed(digits));
 
   function significant(x) {
     return x === 0 ? "0" : number(x, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(x)))));
@@ -127,7 +127,7 @@ const fggb = (() => {
   }
 
   function verdict(cosine, t) {
-    let digits = 3;
+    let digits = 4;
     while (cosine !== t && digits < 9 && number(cosine, digits) === number(t, digits)) digits++;
     const accept = cosine >= t;
     const sign = accept ? "≥" : "<";

@@ -28,7 +28,7 @@ FORMULAS: dict[Kind, str] = {
 
 
 def score(e: Explanation) -> str:
-    """The comparison behind the decision: "cosine 0.712 ≥ threshold 0.252"."""
+    """The comparison behind the decision: "cosine 0.7120 ≥ threshold 0.2720"."""
     cosine, threshold = _apart(e.cosine, e.threshold)
     sign = "≥" if e.decision == "accept" else "<"
     return f"cosine {cosine} {sign} threshold {threshold}"
@@ -40,7 +40,7 @@ def meaning(e: Explanation) -> str:
     return f"At this threshold the model {verb} the two faces for the same person."
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 4) -> str:
     """Fixed digits, a true minus sign, no negative zero; halves round as in JavaScript."""
     exact = Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return f"{abs(exact) if exact == 0 else exact}".replace("-", "−")
@@ -141,8 +141,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def _apart(a: float, b: float) -> tuple[str, str]:
-    """Two numbers with three digits, or as many as it takes to tell them apart."""
-    digits = 3
+    """Two numbers with four digits, or as many as it takes to tell them apart."""
+    digits = 4
     while a != b and digits < 9 and number(a, digits) == number(b, digits):
         digits += 1
     return number(a, digits), number(b, digits)

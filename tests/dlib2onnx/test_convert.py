@@ -71,9 +71,8 @@ def test_synthetic_chips(session, describe):
 
 
 def test_portraits(session, describe):
-    paths = sorted(PORTRAITS.glob("*_150.png"))
-    if not paths:
-        pytest.skip("the bundled portraits are absent")
+    paths = sorted(PORTRAITS.glob("*_dlib150.png"))
+    assert len(paths) == 3
     chips = np.array([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     assert_agrees(session, describe, chips)
 

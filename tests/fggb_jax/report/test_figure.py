@@ -23,7 +23,7 @@ def pixels(figure):
 @pytest.mark.parametrize(
     ("threshold", "words"),
     [
-        (0.25, ["accept:", "cosine 0.500 ≥ threshold 0.250"]),
+        (0.25, ["accept:", "cosine 0.5000 ≥ threshold 0.2500"]),
         (0.75, ["reject:", "< threshold 0.750"]),
     ],
 )

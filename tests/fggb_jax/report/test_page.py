@@ -84,7 +84,7 @@ def test_the_embedded_maps_are_the_maps(page, portraits):
 
 def test_the_headline_says_the_verdict_without_the_script(page, portraits):
     assert re.search(r'<b id="decision">accept</b>', page)
-    assert "cosine 0.500 ≥ threshold 0.250" in page
+    assert "cosine 0.5000 ≥ threshold 0.2500" in page
     assert portraits.provenance["model_sha256"] in page
     assert "CC0-1.0" in page
 
