@@ -35,7 +35,10 @@ def images(batch, size=112, scale=1.0, seed=0):
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_models_equal_onnxruntime_at_every_node(model_file, name):
-    report = onnx2jax.check(model_file(name), tolerance=TOLERANCE)
+    """On pixel values of the range that each was trained on; elsewhere SFace is ill-conditioned."""
+    (spec, *_) = onnx2jax.load(model_file(name)).inputs
+    x = images(1, spec.shape[-1], 1.0 if name == "mobilefacenet.onnx" else 255.0)
+    report = onnx2jax.check(model_file(name), {spec.name: x}, tolerance=TOLERANCE)
     assert report.divergence is None
     assert report.nodes > 80
 
