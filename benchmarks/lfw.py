@@ -57,7 +57,7 @@ class Lfw(NamedTuple):
         return self.found[self.pairs].all(1)
 
 
-def load(template: str, cache_folder: Path = DEFAULT_CACHE, workers: int = 2) -> Lfw:
+def load(template: str, cache_folder: str | Path = DEFAULT_CACHE, workers: int = 2) -> Lfw:
     """Chips and pairs, from the cache or by detecting and aligning all photographs.
 
     Raises:
@@ -67,7 +67,7 @@ def load(template: str, cache_folder: Path = DEFAULT_CACHE, workers: int = 2) ->
     if not (folder / "pairs.csv").is_file():
         raise SystemExit(f"LFW View 1 is not at {folder}; set FGGB_SHARED to its parent folder")
     names, pairs, same = read_pairs(folder / "pairs.csv")
-    path = cache_folder / f"{template}.npz"
+    path = (cache_folder := Path(cache_folder)) / f"{template}.npz"
     if not path.is_file():
         cache_folder.mkdir(parents=True, exist_ok=True)
         chips = _all_chips(template, [folder / name for name in names], workers)

@@ -1,5 +1,6 @@
 """What the README says is true: its Python runs, its map of the house exists."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -39,3 +40,9 @@ def test_the_map_of_the_house_exists():
 @pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
+
+
+def test_the_figures_are_those_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    readme = importlib.import_module("readme")
+    assert readme.updated(README) == README

@@ -68,6 +68,12 @@ def assert_close(got: Any, wanted: Any) -> None:
     assert l2 <= GATE_L2
 
 
+def within(got: Any, wanted: Any, share: float) -> bool:
+    """Whether the distance is a small share of what the gates allow."""
+    cosine, l2 = distance(got, wanted)
+    return cosine <= share * GATE_COSINE and l2 <= share * GATE_L2
+
+
 def distance(got: Any, wanted: Any) -> tuple[float, float]:
     """(1 − cosine, relative L2): 1 − cosine by unit vectors, since 1 less a rounded cosine is 0."""
     u, v = (np.asarray(x, np.float64).ravel() for x in (got, wanted))
@@ -135,26 +141,35 @@ def case(request, proto_of, ref):
 
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
 def test_maps_are_those_of_the_torch_loop(case, gradient):
-    check(case, gradient, "raw", ("float32", "float64"))
+    e = fx.explain(case.model, *case.images, gradient=gradient)
+    exact = case.maps("float64", gradient, "raw")
+    check(case, e, exact)
+    plain = case.maps("float32", gradient, "raw")
+    for ours, theirs, truth in zip((e.probe, e.gallery), plain[1], exact[1], strict=True):
+        # Rounding may put an activation of PyTorch's float32 on the other side of its kink; then
+        # it is no oracle. benchmarks/parity.py counts such flips.
+        if within(theirs.p, truth.p, 0.1) and within(theirs.q, truth.q, 0.1):
+            assert_close(ours.p, theirs.p)
+            assert_close(ours.q, theirs.q)
+            assert_close(ours.signed, theirs.signed(e.threshold))
 
 
 # One model is enough: the network is that of the raw embedding.
 @pytest.mark.parametrize("case", ["mobilefacenet"], indirect=True)
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
 def test_maps_through_the_normalization(case, gradient):
-    check(case, gradient, "normalized", ("float64",))
+    e = fx.explain(case.model, *case.images, gradient=gradient, embedding="normalized")
+    check(case, e, case.maps("float64", gradient, "normalized"))
 
 
-def check(case: Case, gradient: str, embedding: str, dtypes: tuple[str, ...]) -> None:
-    e = fx.explain(case.model, *case.images, gradient=gradient, embedding=embedding)
+def check(case: Case, e: fx.Explanation, exact: Any) -> None:
+    cosine, faces = exact
     assert e.threshold == case.model.card.threshold
-    for dtype in dtypes:
-        cosine, faces = case.maps(dtype, gradient, embedding)
-        assert e.cosine == pytest.approx(cosine, abs=1e-5)
-        for ours, theirs in zip((e.probe, e.gallery), faces, strict=True):
-            assert_close(ours.p, theirs.p)
-            assert_close(ours.q, theirs.q)
-            assert_close(ours.signed, theirs.signed(e.threshold))
+    assert e.cosine == pytest.approx(cosine, abs=1e-5)
+    for ours, theirs in zip((e.probe, e.gallery), faces, strict=True):
+        assert_close(ours.p, theirs.p)
+        assert_close(ours.q, theirs.q)
+        assert_close(ours.signed, theirs.signed(e.threshold))
 
 
 def test_the_loop_is_its_parts(ref, dlib_proto):
