@@ -1,7 +1,7 @@
 """Embeddings against onnxruntime and dlib, maps against PyTorch and float64, for models in reach.
 
-    python benchmarks/parity.py --quick          # one genuine pair
-    python benchmarks/parity.py                  # an impostor pair too; minutes on two cores
+    python benchmarks/parity.py --quick          # one genuine pair; 4 minutes on two idle cores
+    python benchmarks/parity.py                  # an impostor pair too; 5 minutes
     python benchmarks/parity.py --full --lfw 4   # every option for every pair; four pairs of LFW
 
 Exit status 1 where one of these fails:
@@ -326,7 +326,9 @@ def main() -> int:
         seconds[name] = round(time.monotonic() - start, 1)
         print(f"{name}: {seconds[name]} s", flush=True)
     bad = failures(embeddings, rows, x64)
-    record = {"seconds": seconds, "failures": bad, "embeddings": embeddings, "x64": x64}
+    mode = {key: getattr(options, key) for key in ("quick", "full", "lfw")}
+    record = {"mode": mode, "seconds": seconds, "failures": bad}
+    record |= {"embeddings": embeddings, "x64": x64}
     end = "\n".join(["Gates failed:", *bad]) if bad else "No gate failed."
     write("parity", {**record, "rows": rows}, f"{render(embeddings, rows, x64)}\n\n{end}")
     return int(bool(bad))

@@ -1,6 +1,6 @@
 """Thresholds at the equal error rate on LFW View 1, for the cards; and SFace's colour order.
 
-    python benchmarks/thresholds.py      # about 2 minutes, and once a minute for the chips
+    python benchmarks/thresholds.py      # about 3 minutes, and once 2 minutes for the chips
 
 Midpoint rule: as t rises the share of impostors accepted (cosine ≥ t) falls and that of genuine
 pairs rejected (cosine < t) rises, both in steps. t is the middle of the interval between scores in

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -18,8 +21,14 @@ from rich.table import Table
 from fggb_jax.errors import FggbError, ImageError, ModelError, OptionError
 
 if TYPE_CHECKING:
+    from fggb_jax.data.pair_list import PairList
+    from fggb_jax.evaluation import VerificationReport
     from fggb_jax.explanation import Explanation
+    from fggb_jax.faces.finder import FoundFace
+    from fggb_jax.models.card import Card
     from fggb_jax.models.face_model import FaceModel
+
+DEFAULT_MODEL = "dlib-resnet-v1"
 
 app = typer.Typer(
     add_completion=False,
@@ -32,11 +41,21 @@ models_app = typer.Typer(help="The models that are known, their licences and whe
 app.add_typer(models_app, name="models")
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False, soft_wrap=True)
+# In a pipe a table is as wide as it needs to be: whatever reads it must not meet cut-off words.
+results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 MethodOption = Annotated[str, typer.Option(help="The attribution method.")]
 ThresholdOption = Annotated[
     str, typer.Option(help="The cosine from which a pair is accepted; auto takes the card's.")
+]
+ModelOption = Annotated[
+    str, typer.Option(help="A name of `fggb models`, or the path of an .onnx file.")
+]
+FaceOption = Annotated[
+    str, typer.Option(help="Which of several faces: largest, center, or an index from the left.")
+]
+DetectorOption = Annotated[
+    str, typer.Option(help="auto (dlib's), or the path of a YuNet or SCRFD .onnx file.")
 ]
 GradientOption = Annotated[
     str | None, typer.Option(help="FGGB: magnitude (the default) or signed.")
@@ -71,48 +90,109 @@ def demo(
         results.print_json(json.dumps(printed))
 
 
-@app.command(epilog="Example:  fggb explain probe.png gallery.png --aligned --out pair")
+@app.command(epilog="Example:  fggb explain probe.jpg gallery.jpg --out pair")
 def explain(
-    probe: Annotated[Path, typer.Argument(help="The face that is asked about.")],
-    gallery: Annotated[Path, typer.Argument(help="The face that it is compared with.")],
-    model: Annotated[
-        str, typer.Option(help="A name of `fggb models`, or the path of an .onnx file.")
-    ] = "dlib-resnet-v1",
+    probe: Annotated[Path, typer.Argument(help="The photograph of the face that is asked about.")],
+    gallery: Annotated[Path, typer.Argument(help="The one that it is compared with.")],
+    model: ModelOption = DEFAULT_MODEL,
     method: MethodOption = "fggb",
     threshold: ThresholdOption = "auto",
     gradient: GradientOption = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The images are aligned faces already.")
     ] = False,
+    face: FaceOption = "largest",
+    detector: DetectorOption = "auto",
+    landmarks: Annotated[
+        Path | None, typer.Option(help="Landmarks of the photographs, as JSON or CSV.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("fggb-out"),
     as_json: JsonOption = False,
 ) -> None:
     """Explain one pair: result.json, maps.npz, figure.png and report.html."""
     from fggb_jax.models.load import load_model
 
-    if not aligned:
-        raise OptionError(
-            "faces are not found in photographs yet: give faces that are aligned for the model, "
-            "and say so with --aligned"
-        )
     value = threshold if threshold == "auto" else _number(threshold)
     # Whatever is cheap to refuse is refused before a model is loaded.
-    faces = [_read(path) for path in (probe, gallery)]
+    photos = [_read(path) for path in (probe, gallery)]
     _use_compilation_cache()
     loaded = load_model(model)
-    fitted = [_fit(face, path, loaded) for face, path in zip(faces, (probe, gallery), strict=True)]
-    if (fitted[0] == fitted[1]).all():
+    if aligned:
+        faces = [_Face(_fit(photo, path, loaded)) for photo, path in _pairs(photos, probe, gallery)]
+    else:
+        find = _finder(loaded, detector, landmarks, face)
+        faces = [find(photo, path) for photo, path in _pairs(photos, probe, gallery)]
+    if (faces[0].chip == faces[1].chip).all():
         raise ImageError(
             f"{probe} and {gallery} are the same image: there is nothing to compare; give two "
             "photographs"
         )
     options = {} if gradient is None else {"gradient": gradient}
-    explanation = _explain(loaded, fitted[0], fitted[1], method, value, options, probe.name)
+    chips = (faces[0].chip, faces[1].chip)
+    explanation = _explain(loaded, *chips, method, value, options, probe.name)
+    explanation = _placed(explanation, faces)
     _write(explanation, out)
     if as_json:
         results.print_json(json.dumps(explanation.to_dict()))
     else:
         _print(explanation, out, f"{probe.name}, {gallery.name}")
+
+
+@app.command(epilog="Example:  fggb verify pairs.csv --model face.onnx --json")
+def verify(
+    pairs: Annotated[
+        Path, typer.Argument(help="PAIRS.csv, LFW's pairs.txt, a .bin set, or a folder per person.")
+    ],
+    model: ModelOption = DEFAULT_MODEL,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of the images, where the pairs do not say.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="How the threshold is set: eer, or far=1e-3 and the like.")
+    ] = "eer",
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The images are aligned faces already.")
+    ] = False,
+    face: FaceOption = "largest",
+    detector: DetectorOption = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for verification.json, roc.png and scores.csv.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well a model verifies labelled pairs: EER, AUC, TAR at FAR, the threshold."""
+    from fggb_jax import evaluation
+    from fggb_jax.data.pairs import read_pairs
+    from fggb_jax.evaluation.scoring import score
+    from fggb_jax.models.load import load_model
+
+    listed = read_pairs(pairs, images)
+    if listed.same is None:
+        raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
+    _use_compilation_cache()
+    loaded = load_model(model)
+    with _progress("images") as report:
+        scores = score(loaded, listed, _to_face(loaded, aligned, detector, face), progress=report)
+    scored = ~np.isnan(scores.cosines)
+    for name, why in scores.errors.items():
+        _note(f"{name}: {why}")
+    for i in np.flatnonzero(~scored):
+        notes.print(f"dropped: {escape(listed.name(int(i)))}")
+    found = evaluation.verify(
+        scores.cosines[scored],
+        listed.same[scored],
+        dropped=int((~scored).sum()),
+        folds=None if listed.folds is None else listed.folds[scored],
+        clusters=listed.pairs[scored],
+        rule=rule,
+        data=f"{listed.source}, model {loaded.card.name}",
+    )
+    if out is not None:
+        _write_verification(found, listed, scores.cosines, loaded.card.name, out)
+    if as_json:
+        results.print_json(json.dumps({**found.to_dict(), "model": loaded.card.name}))
+    else:
+        results.print(escape(found.table()))
 
 
 @models_app.callback(invoke_without_command=True)
@@ -125,15 +205,18 @@ def models(context: typer.Context) -> None:
 @models_app.command("list", epilog="Example:  fggb models list")
 def list_models(as_json: JsonOption = False) -> None:
     """List the models that a card is known for."""
-    from fggb_jax.models.load import cards
+    from fggb_jax.models import zoo
 
+    known = _cards()
     if as_json:
-        results.print_json(json.dumps([card.to_dict() for card in cards().values()]))
+        results.print_json(json.dumps([card.to_dict() for card in known.values()]))
         return
-    table = Table("name", "face", "channels", "threshold", "licence", "source", box=None)
-    for card in cards().values():
+    table = Table("name", "face", "channels", "threshold", "here", "licence", box=None)
+    for card in known.values():
         size = f"{card.size[0]}×{card.size[1]} {card.color}"
-        row = (card.name, size, card.dimension, card.threshold, card.licence, card.source)
+        threshold = "–" if card.threshold is None else f"{card.threshold:g}"
+        here = "package" if card.name == DEFAULT_MODEL else "cache" if zoo.is_cached(card) else "–"
+        row = (card.name, size, card.dimension, threshold, here, card.licence)
         table.add_row(*(escape(str(cell)) for cell in row))
     results.print(table)
 
@@ -144,11 +227,7 @@ def show_model(
     as_json: JsonOption = False,
 ) -> None:
     """Show one model's card."""
-    from fggb_jax.models.load import cards
-
-    if name not in cards():
-        raise ModelError(f"no card {name!r}; known are {', '.join(cards())}")
-    values = cards()[name].to_dict()
+    values = _card(name).to_dict()
     if as_json:
         results.print_json(json.dumps(values))
         return
@@ -156,6 +235,68 @@ def show_model(
     for key, value in values.items():
         table.add_row(key, escape(str(value)))
     results.print(table)
+
+
+@models_app.command("get", epilog="Example:  fggb models get sface")
+def get_model(
+    name: Annotated[str, typer.Argument(help="A name of `fggb models list`.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="A folder, file or URL to take it from instead.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
+) -> None:
+    """Fetch a model's weights into the cache, after showing their licence."""
+    from fggb_jax.models import zoo
+    from fggb_jax.models.load import dlib_weights
+
+    card = _card(name)
+    if name == DEFAULT_MODEL:
+        results.print(escape(str(dlib_weights())))
+        return
+    ask = (lambda notice: typer.confirm(f"{notice}\nAccept?", err=True)) if _asks() else None
+    with _progress("bytes") as report:
+        path = zoo.fetch(
+            card,
+            source=source,
+            offline=offline or None,
+            progress=report,
+            accept_licence=accept_licence or None,
+            confirm=ask,
+        )
+    results.print(escape(str(path)))
+
+
+@models_app.command("add", epilog="Example:  fggb models add face.onnx --name mine")
+def add_model(
+    path: Annotated[Path, typer.Argument(help="An .onnx file with its card, a .toml, beside it.")],
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+) -> None:
+    """Make a model of your own known by name."""
+    from fggb_jax.models import zoo
+
+    results.print(escape(str(zoo.add(path, name))))
+
+
+def _cards() -> dict[str, Card]:
+    """All cards; what is wrong with a user's own one is noted."""
+    from fggb_jax.models import zoo
+    from fggb_jax.models.load import cards
+
+    return {**cards(), **zoo.user_cards(report=_note)}
+
+
+def _card(name: str) -> Card:
+    if name not in (known := _cards()):
+        raise ModelError(f"no card {name!r}; known are {', '.join(known)}")
+    return known[name]
+
+
+def _asks() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty() and notes.is_terminal
 
 
 def main() -> None:
@@ -180,6 +321,104 @@ def _read(path: Path) -> Any:
     from fggb_jax.data.images import read_image
 
     return read_image(path, note=_note)
+
+
+class _Face(NamedTuple):
+    """An aligned face, and where it was found."""
+
+    chip: Any
+    found: FoundFace | None = None
+
+
+def _pairs(photos: list[Any], probe: Path, gallery: Path) -> Iterator[tuple[Any, Path]]:
+    return zip(photos, (probe, gallery), strict=True)
+
+
+def _finder(
+    model: FaceModel, detector: str, landmarks: Path | None, which: str
+) -> Callable[[Any, Path], _Face]:
+    """What turns a photograph into an aligned face, with its notes printed."""
+    from fggb_jax.faces.finder import detector_for, find_face, given_face
+    from fggb_jax.faces.landmark_files import read_landmarks
+
+    if landmarks is not None:
+        given = read_landmarks(landmarks)
+
+        def find(photo: Any, path: Path) -> FoundFace:
+            if (points := given.get(path.resolve())) is None:
+                raise ImageError(f"{landmarks} has no landmarks of {path}; add a line for it")
+            return given_face(photo, model.card, points)
+    else:
+        chosen = detector_for(model.card, detector)
+
+        def find(photo: Any, path: Path) -> FoundFace:
+            return find_face(photo, model.card, chosen, which=which, name=str(path))
+
+    def face(photo: Any, path: Path) -> _Face:
+        found = find(photo, path)
+        for line in found.notes:
+            _note(line)
+        return _Face(found.aligned.chip, found)
+
+    return face
+
+
+def _to_face(
+    model: FaceModel, aligned: bool, detector: str, which: str
+) -> Callable[[Any, str], Any]:
+    """What `score` asks for: a photograph's aligned face, quietly."""
+    if aligned:
+        from fggb_jax.data.images import resize_aligned
+
+        return lambda photo, name: resize_aligned(photo, model.card.size, name)
+    from fggb_jax.faces.finder import detector_for, find_face
+
+    chosen = detector_for(model.card, detector)
+
+    def to_face(photo: Any, name: str) -> Any:
+        return find_face(photo, model.card, chosen, which=which, name=name).aligned.chip
+
+    return to_face
+
+
+def _write_verification(
+    found: VerificationReport, listed: PairList, cosines: Any, model: str, folder: Path
+) -> None:
+    from fggb_jax.evaluation.roc_figure import Scored, draw
+
+    scored = ~np.isnan(cosines)
+    assert listed.same is not None  # checked before anything was scored
+    figure = draw([Scored(model, cosines[scored], listed.same[scored], found.threshold)])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
+        (folder / "verification.json").write_text(text + "\n", "utf-8")
+        with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["probe", "gallery", "same", "cosine"])
+            for (a, b), same, cosine in zip(listed.pairs, listed.same, cosines, strict=True):
+                names = listed.images[a].name, listed.images[b].name
+                writer.writerow([*names, int(same), "" if np.isnan(cosine) else f"{cosine:.6f}"])
+        figure.savefig(folder / "roc.png", dpi=150)
+    except OSError as error:
+        raise FggbError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _placed(explanation: Explanation, faces: list[_Face]) -> Explanation:
+    """With the photographs, where faces were cut out of them."""
+    from fggb_jax.explanation import Placement
+
+    probe, gallery = (
+        face.found and Placement(face.found.photo, face.found.aligned.matrix) for face in faces
+    )
+    detectors = [face.found.detector for face in faces if face.found]
+    provenance = {**explanation.provenance, "detector": detectors[0] if detectors else "aligned"}
+    return replace(
+        explanation,
+        probe_placement=probe,
+        gallery_placement=gallery,
+        provenance=provenance,
+    )
 
 
 def _fit(face: Any, path: Path, model: FaceModel) -> Any:
@@ -212,7 +451,7 @@ def _explain(
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, nothing in a pipe."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)

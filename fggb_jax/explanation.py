@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 Decision = Literal["accept", "reject"]
 
 
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where an aligned face lies in the photograph that it was cut from.
+
+    Attributes:
+        photo: (H, W, 3) uint8 RGB, upright.
+        matrix: (2, 3) float64, photograph → aligned face, pixel centres at integers;
+            `fggb_jax.faces.draw_back.to_photo` draws a map back.
+    """
+
+    photo: UInt8[np.ndarray, "H W 3"]
+    matrix: np.ndarray
+
+
 @dataclass(frozen=True)
 class Explanation:
     """One pair of faces explained.
@@ -34,6 +48,9 @@ class Explanation:
         gallery_image: the aligned gallery image.
         provenance: model sha256, card, method, options, precision, device, versions and the
             threshold's source, as plain values.
+        probe_placement: the photograph that the probe was cut from, where it is known; `save`
+            keeps its matrix, not its pixels.
+        gallery_placement: the same of the gallery image.
     """
 
     cosine: float
@@ -43,6 +60,8 @@ class Explanation:
     probe_image: UInt8[np.ndarray, "H W 3"]
     gallery_image: UInt8[np.ndarray, "H W 3"]
     provenance: dict[str, Any]
+    probe_placement: Placement | None = None
+    gallery_placement: Placement | None = None
 
     @property
     def decision(self) -> Decision:
@@ -88,6 +107,12 @@ class Explanation:
             for name, face in (("probe", self.probe), ("gallery", self.gallery))
             for kind in ("signed", "p", "q")
         }
+        for name, placement in (
+            ("probe", self.probe_placement),
+            ("gallery", self.gallery_placement),
+        ):
+            if placement is not None:
+                arrays[f"{name}_matrix"] = placement.matrix
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,
@@ -110,10 +135,10 @@ class Explanation:
             result = json.loads(str(arrays["result"]))
             score = {name: result.pop(name) for name in ("cosine", "threshold", "decision")}
             t = np.asarray(score["threshold"], np.float32)
-            faces = {
-                name: FaceMap(arrays[f"{name}_p"], arrays[f"{name}_q"], t)
+            probe, gallery = (
+                FaceMap(arrays[f"{name}_p"], arrays[f"{name}_q"], t)
                 for name in ("probe", "gallery")
-            }
+            )
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise FggbError(f"{path} is not an explanation that can be read ({error})") from None
         return cls(
@@ -122,7 +147,8 @@ class Explanation:
             probe_image=arrays["probe"],
             gallery_image=arrays["gallery"],
             provenance=result,
-            **faces,
+            probe=probe,
+            gallery=gallery,
         )
 
     def figure(self) -> Figure:

@@ -2,76 +2,102 @@
 
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import onnx
 from onnx import helper
 
-from dlib2onnx import resnet
+from dlib2onnx import mmod, resnet
 from dlib2onnx.emit import IR_VERSION, OPSET, emit_graph
-from dlib2onnx.errors import DlibFormatError
+from dlib2onnx.files import contents
 from dlib2onnx.fold import fold_affine
-from dlib2onnx.network import read_network
+from dlib2onnx.grammar import Network
+from dlib2onnx.network import Step, read_loss, read_network
 
-# The published file has 22 MB; saved without `net.clean()` a network drags its gradients along.
-MAX_BYTES = 128 * 2**20
 
-_DESCRIPTION = (
-    "dlib's face recognition ResNet. image: (batch, 3, 150, 150) float32, RGB, 0 to 255, a face "
-    "aligned by dlib.get_face_chip(size=150, padding=0.25); mean and scale are in the graph. "
-    "embedding: (batch, 128) float32, not normalized."
-)
+def _nothing(steps: Sequence[Step]) -> dict[str, str]:
+    del steps
+    return {}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One network that dlib publishes.
+
+    Attributes:
+        name: the graph's.
+        network: what its file holds.
+        description: of its inputs and outputs.
+        licences: the licence of each published file, by sha256.
+        metadata: what a user of the output must know.
+    """
+
+    name: str
+    network: Callable[[], Network]
+    description: str
+    licences: dict[str, str]
+    metadata: Callable[[Sequence[Step]], dict[str, str]] = _nothing
+
+
+# Which network a file holds is said by its first field alone: the name of its loss.
+_KINDS = {
+    "loss_metric_2": _Kind(
+        "dlib_face_recognition_resnet",
+        resnet.face_recognition,
+        resnet.DESCRIPTION,
+        {resnet.PUBLISHED_SHA256: resnet.PUBLISHED_LICENCE},
+    ),
+    "loss_mmod_": _Kind(
+        "dlib_mmod_human_face_detector",
+        mmod.face_detector,
+        mmod.DESCRIPTION,
+        {mmod.PUBLISHED_SHA256: mmod.PUBLISHED_LICENCE},
+        lambda steps: {"mmod": mmod.decoding(steps)},
+    ),
+}
 
 
 def convert(source: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
-    """Convert dlib's face recognition network to ONNX.
+    """Convert dlib's face recognition network, or its CNN face detector, to ONNX.
 
     Args:
-        source: the path of `dlib_face_recognition_resnet_model_v1.dat`, or its bytes.
+        source: the path of `dlib_face_recognition_resnet_model_v1.dat` or of
+            `mmod_human_face_detector.dat`, or the bytes of one of them.
 
     Returns:
-        A model of opset 18. Its input `image` is (batch, 3, 150, 150), float32, RGB, 0 to 255; its
-        output `embedding` is (batch, 128), float32, not normalized; the batch is free. The metadata
-        name the source's sha256, and its licence if it is the published file.
+        A model of opset 18, its batch free. Of the recognizer, the input `image` is (batch, 3, 150,
+        150), float32, RGB, 0 to 255, and the output `embedding` (batch, 128), float32, not
+        normalized. Of the detector, `image` is (batch, 3, height, width), and `detections` (batch,
+        1, rows, columns), the scores of a window at each position; what the map means is JSON in
+        the metadata `mmod`. The metadata also name the source's sha256, and its licence if it is
+        the published file.
 
     Raises:
-        DlibFormatError: if the source is not this network.
+        DlibFormatError: if the source is neither network.
         OSError: if the file cannot be read.
 
     Example:
         >>> proto = convert("dlib_face_recognition_resnet_model_v1.dat")  # doctest: +SKIP
         >>> onnx.save(proto, "dlib.onnx")  # doctest: +SKIP
     """
-    data = source if isinstance(source, bytes) else _contents(Path(source))
-    steps = fold_affine(read_network(data, resnet.face_recognition()))
+    data = contents(source)
+    kind = _KINDS[read_loss(data, *_KINDS)]
+    steps = fold_affine(read_network(data, kind.network()))
     model = helper.make_model(
-        emit_graph(steps, "dlib_face_recognition_resnet"),
+        emit_graph(steps, kind.name),
         producer_name="dlib2onnx",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        doc_string=_DESCRIPTION,
+        doc_string=kind.description,
     )
-    helper.set_model_props(model, _origin(data))
+    helper.set_model_props(model, _origin(data, kind) | kind.metadata(steps))
     return model
 
 
-def _contents(path: Path) -> bytes:
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
-            raise DlibFormatError(
-                f"{path.name} is larger than any file of this network, {MAX_BYTES} bytes",
-                offset=0,
-                value=size,
-                remedy="Give dlib_face_recognition_resnet_model_v1.dat, or a network saved after "
-                "net.clean().",
-            )
-        return file.read(size)
-
-
-def _origin(data: bytes) -> dict[str, str]:
+def _origin(data: bytes, kind: _Kind) -> dict[str, str]:
     digest = hashlib.sha256(data).hexdigest()
     origin = {"source_sha256": digest}
-    if digest == resnet.PUBLISHED_SHA256:
-        origin["license"] = resnet.PUBLISHED_LICENCE
+    if digest in kind.licences:
+        origin["license"] = kind.licences[digest]
     return origin

@@ -16,6 +16,7 @@ from dlib2onnx.layers import (
     Input,
     Layer,
     LossMetric,
+    LossMmod,
     MaxPool,
     Relu,
     Shape,
@@ -28,7 +29,6 @@ from dlib2onnx.network import Step
 OPSET = 18
 IR_VERSION = 8
 INPUT = "image"
-OUTPUT = "embedding"
 
 
 class Value(NamedTuple):
@@ -73,25 +73,43 @@ def emit_graph(steps: Iterable[Step], name: str) -> onnx.GraphProto:
         name: the graph's name.
 
     Returns:
-        A graph from `image`, float32 (batch, channels, rows, columns), to `embedding`, float32
-        (batch, outputs). The batch is free.
+        A graph from `image`, float32 (batch, channels, rows, columns), to what the loss makes of
+        it, float32: `embedding` (batch, outputs) or `detections` (batch, windows, rows, columns).
+        The batch is free, and so are rows and columns where the input layer leaves them so.
     """
     steps = list(steps)
     graph = Graph(Value(INPUT, steps[0].shape))
     for step in steps:
         graph.current = Value(_emit(step.layer, step, graph), step.shape)
-    graph.nodes[-1].output[0] = OUTPUT
-    return helper.make_graph(
-        graph.nodes,
-        name,
-        [_described(INPUT, steps[0].shape)],
-        [_described(OUTPUT, steps[-1].shape[:1])],
-        graph.initializers,
-    )
+    output = _output(steps[-1].layer, steps[-1].shape)
+    graph.nodes[-1].output[0] = output.name
+    image = _described(INPUT, steps[0].shape, ("channels", "height", "width"))
+    return helper.make_graph(graph.nodes, name, [image], [output], graph.initializers)
 
 
-def _described(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+def _described(name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> onnx.ValueInfoProto:
+    """A batch of float32; an axis whose size is 0, the image's to decide, goes by its name."""
+    sizes = [size or axis for size, axis in zip(shape, axes, strict=True)]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sizes])
+
+
+@singledispatch
+def _output(loss: Layer, shape: Shape) -> onnx.ValueInfoProto:
+    """Describe the graph's output."""
+    del shape
+    raise TypeError(f"{type(loss).__name__} is no loss whose output is known")
+
+
+@_output.register
+def _(loss: LossMetric, shape: Shape) -> onnx.ValueInfoProto:
+    del loss
+    return _described("embedding", shape[:1], ("outputs",))
+
+
+@_output.register
+def _(loss: LossMmod, shape: Shape) -> onnx.ValueInfoProto:
+    del loss
+    return _described("detections", shape, ("windows", "rows", "columns"))
 
 
 @singledispatch
@@ -170,7 +188,7 @@ def _(layer: Fc, step: Step, graph: Graph) -> str:
 
 
 @_emit.register
-def _(layer: LossMetric, step: Step, graph: Graph) -> str:
+def _(layer: LossMetric | LossMmod, step: Step, graph: Graph) -> str:
     del layer, step
     return graph.current.name
 

@@ -12,12 +12,15 @@ from dlib2onnx.layers import (
     AddPrevious,
     Affine,
     AveragePool,
+    BnCon,
     Con,
     Fc,
     Input,
     Layer,
     LossMetric,
+    LossMmod,
     MaxPool,
+    PyramidInput,
     Relu,
     Skip,
     Tag,
@@ -32,6 +35,11 @@ def input_rgb_image_sized(size: int, *, name: str) -> Network:
     return (Input(size, size, name=name),)
 
 
+def input_rgb_image_pyramid(rate: int, *, name: str) -> Network:
+    """The innermost layer: an RGB image of any size."""
+    return (PyramidInput(rate=rate, name=name),)
+
+
 def con(
     filters: int, rows: int, columns: int, stride_y: int, stride_x: int, net: Network, *, name: str
 ) -> Network:
@@ -42,6 +50,11 @@ def con(
 def affine(net: Network, *, name: str) -> Network:
     """A factor and a term per channel."""
     return (Affine(name=name), *net)
+
+
+def bn_con(net: Network, *, name: str) -> Network:
+    """A batch normalization, in use a factor and a term per channel."""
+    return (BnCon(name=name), *net)
 
 
 def relu(net: Network, *, name: str) -> Network:
@@ -89,8 +102,13 @@ def fc_no_bias(outputs: int, net: Network, *, name: str) -> Network:
 
 
 def loss_metric(net: Network) -> Network:
-    """The outermost layer."""
+    """The outermost layer of a recognizer."""
     return (LossMetric(name="loss"), *net)
+
+
+def loss_mmod(net: Network) -> Network:
+    """The outermost layer of a detector."""
+    return (LossMmod(name="loss"), *net)
 
 
 def scope(name: str, template: Callable[[Network], Network], net: Network) -> Network:

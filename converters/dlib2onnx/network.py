@@ -14,7 +14,7 @@ class Step:
 
     Attributes:
         layer: its place in the grammar.
-        weights: its weights by name.
+        weights: its weights by name; of a loss, its options.
         shape: the shape of its output.
         offset: where in the file its details begin, in bytes.
     """
@@ -41,21 +41,35 @@ def read_network(data: bytes, network: Network) -> list[Step]:
         DlibFormatError: if the bytes are not this network, all of it and nothing more.
     """
     reader = Reader(data)
-    for layer, inside in pairwise(network):
+    opened = [
         layer.open(reader, innermost=isinstance(inside, Input))
-    steps = _unwind(reader, network)
+        for layer, inside in pairwise(network)
+    ]
+    steps = _unwind(reader, network, [*opened, {}])
     reader.finish()
     return steps
 
 
-def _unwind(reader: Reader, network: Network) -> list[Step]:
+def read_loss(data: bytes, *expected: str) -> str:
+    """The name of the loss that a file says is outermost, one of `expected`.
+
+    Raises:
+        DlibFormatError: if the bytes are no network, or have another loss.
+    """
+    reader = Reader(data)
+    reader.expect("loss: version of add_loss_layer", 1)
+    return reader.version(*expected)
+
+
+def _unwind(reader: Reader, network: Network, opened: list[Weights]) -> list[Step]:
     steps: list[Step] = []
     shape = Shape(0, 0, 0)
     tags: dict[int, Shape] = {}
     inside: Layer | None = None
-    for layer in reversed(network):
+    for layer, before in zip(reversed(network), reversed(opened), strict=True):
         offset = reader.offset
-        weights = layer.close(reader, shape, innermost=isinstance(inside, Input))
+        after = layer.close(reader, shape, innermost=isinstance(inside, Input))
+        weights = {**before, **after}
         shape = layer.output_shape(shape, tags)
         if isinstance(layer, Tag):
             tags[layer.tag] = shape

@@ -115,18 +115,19 @@ class Reader:
             )
         return str(self.take(length, what), "latin-1")
 
-    def version(self, expected: str) -> None:
-        """The string with which a layer's details begin; it can only be `expected`."""
+    def version(self, *expected: str) -> str:
+        """The string with which a layer's details begin; it can only be one of `expected`."""
         start = self.offset
-        value = self.string(f"{expected}: version")
-        if value != expected:
+        value = self.string(f"{' or '.join(expected)}: version")
+        if value not in expected:
             raise DlibFormatError(
-                f"Expected the layer version {expected!r}",
+                f"Expected the layer version {' or '.join(map(repr, expected))}",
                 offset=start,
                 value=value,
                 remedy="The file holds another network, or one that another version of dlib wrote: "
                 "only the published files are read.",
             )
+        return value
 
     def tensor(self, what: str, expected: Dimensions | None = None) -> NDArray[np.float32]:
         """A tensor: version, four dimensions, raw little-endian float32.

@@ -22,6 +22,11 @@ from dlib2onnx.grammar import (
 # dlib_face_recognition_resnet_model_v1.dat as Davis King publishes it, in dlib-models, under CC0.
 PUBLISHED_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 PUBLISHED_LICENCE = "CC0-1.0"
+DESCRIPTION = (
+    "dlib's face recognition ResNet. image: (batch, 3, 150, 150) float32, RGB, 0 to 255, a face "
+    "aligned by dlib.get_face_chip(size=150, padding=0.25); mean and scale are in the graph. "
+    "embedding: (batch, 128) float32, not normalized."
+)
 
 
 def block(filters: int, stride: int, net: Network) -> Network:

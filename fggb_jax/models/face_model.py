@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from fggb_jax.data.images import as_float
@@ -14,6 +15,8 @@ from fggb_jax.errors import ModelError
 from fggb_jax.models.card import Card
 
 EmbedFunction = Callable[[Any, Any], Any]
+AnyArray = Array | np.ndarray
+Images = Float[AnyArray, "B H W 3"] | UInt8[AnyArray, "B H W 3"]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -53,7 +56,7 @@ class FaceModel:
         """Embed one aligned RGB face in [0, 1]: (H, W, 3) → (N,). Pure."""
         return self.function(self.params, self.card.preprocess(image))
 
-    def embed(self, images: Float[Array, "B H W 3"] | UInt8[Array, "B H W 3"]) -> Array:
+    def embed(self, images: Images) -> Float[Array, "B N"]:
         """Embed a batch of aligned faces.
 
         Args:

@@ -14,6 +14,7 @@ import onnx
 import dlib2onnx
 import onnx2jax
 from fggb_jax.errors import ModelError
+from fggb_jax.models import zoo
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
@@ -23,10 +24,16 @@ _DLIB_PACKAGE = "face_recognition_models"
 
 @functools.cache
 def cards() -> dict[str, Card]:
-    """The cards that ship with the package, by name."""
+    """The cards that ship with the package, by name, the default model's first."""
     folder = Path(str(files("fggb_jax") / "models" / "cards"))
-    found = [Card.from_toml(path) for path in sorted(folder.glob("*.toml"))]
+    found = [Card.from_toml(path) for path in folder.glob("*.toml")]
+    found.sort(key=lambda card: (card.name != DEFAULT, card.threshold is None, card.name))
     return {card.name: card for card in found}
+
+
+def all_cards() -> dict[str, Card]:
+    """The user's own cards and the shipped ones, which win where names are the same."""
+    return {**zoo.user_cards(), **cards()}
 
 
 def load_model(
@@ -35,8 +42,8 @@ def load_model(
     """Load a face recognizer.
 
     Args:
-        model: a card's name (`fggb models`), the path of an .onnx file or of dlib's .dat file, or
-            an onnx.ModelProto.
+        model: a card's name (`fggb models`), whose weights are fetched where they are not here
+            yet; the path of an .onnx file or of dlib's .dat file; or an onnx.ModelProto.
         card: the preprocessing. Where it is not given, a file whose sha256 a card knows gets that
             card, else the .toml beside the file (face.onnx → face.toml) is read.
 
@@ -55,24 +62,19 @@ def load_model(
     """
     if isinstance(model, onnx.ModelProto):
         return _from_onnx(model, card, _sha256(model.SerializeToString()), "the ModelProto")
-    if isinstance(model, str) and model in cards():
-        return _from_name(cards()[model], card)
+    if isinstance(model, str) and (known := all_cards().get(model)) is not None:
+        return _from_name(known, card)
     path = Path(model)
     if not path.is_file():
         raise ModelError(
-            f"{str(model)!r} is neither a model's name nor a file; names: {', '.join(cards())}"
+            f"{str(model)!r} is neither a model's name nor a file; names: {', '.join(all_cards())}"
         )
     return _from_file(path, card)
 
 
 def _from_name(known: Card, card: Card | None) -> FaceModel:
-    if known.name != DEFAULT:
-        # Fetching by name is the zoo's business, which is not built yet.
-        raise ModelError(
-            f"{known.name!r} does not come with a package; get it from {known.source} "
-            f"(licence: {known.licence}) and give the file's path"
-        )
-    return _from_file(dlib_weights(), card or known, expected=known.sha256)
+    path = dlib_weights() if known.name == DEFAULT else zoo.fetch(known)
+    return _from_file(path, card or known, expected=known.sha256)
 
 
 def dlib_weights() -> Path:
@@ -109,7 +111,7 @@ def _from_file(path: Path, card: Card | None, expected: str | None = None) -> Fa
 
 
 def _known(sha256: str) -> Card | None:
-    return next((card for card in cards().values() if card.sha256 == sha256), None)
+    return next((card for card in all_cards().values() if card.sha256 == sha256), None)
 
 
 def _from_onnx(

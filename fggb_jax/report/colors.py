@@ -103,6 +103,11 @@ def panels(e: Explanation, smoothing: float = 0.0) -> dict[Kind, dict[Face, Pane
     return {kind: {face: panel(kind, face) for face in FACES} for kind in KINDS}
 
 
+def decisive(e: Explanation) -> Kind:
+    """The map that the decision rests on: similarity of what is accepted, else dissimilarity."""
+    return "similarity" if e.decision == "accept" else "dissimilarity"
+
+
 def blank_pixels(e: Explanation) -> int:
     """How many pixels of the pair have no finite value: the display leaves them blank."""
     maps = [(face.p, face.q) for face in (e.probe, e.gallery)]

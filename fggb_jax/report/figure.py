@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
+from matplotlib.patches import Polygon
 
-from fggb_jax.report import colors, words
+from fggb_jax.report import colors, photographs, words
 from fggb_jax.report.colors import FACES, Face, Kind, Panel
+from fggb_jax.report.photographs import View
 
 if TYPE_CHECKING:
     from fggb_jax.explanation import Explanation
@@ -33,6 +36,9 @@ _X = (
     _LEFT + 3 * (_CELL + _GAP) + _ASIDE,
 )
 _WIDTH = _X[-1] + _CELL + _RIGHT
+_BARS = 1.15  # from the last row of images to what follows the colour bars
+_PHOTO = (3.9, 2 * _CELL + _GAP)  # height and width of a photograph, at most
+_PHOTO_PIXELS = 960  # of its longer side: what the figure shows at 200 dots per inch
 _INK, _GREY, _HAIR = "#1b1d21", "#5f656e", "#c9cdd3"
 _FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same everywhere
 _WRAP = 192  # characters of the footer's size in a line
@@ -49,7 +55,9 @@ def draw(e: Explanation, *, smoothing: float = 0.0) -> Figure:
     cell = _CELL * h / w
     bottom = _HEAD + 2 * (cell + _CAPTION)
     footer = _footer(e, smoothing)
-    figure = Figure(figsize=(_WIDTH, bottom + 0.95 + 0.17 * len(footer)), facecolor="white")
+    views = photographs.views(e, _PHOTO_PIXELS)
+    below = bottom + (_photographs_height(views) if views else 0.0)
+    figure = Figure(figsize=(_WIDTH, below + 0.95 + 0.17 * len(footer)), facecolor="white")
     FigureCanvasAgg(figure)
     panels = colors.panels(e, smoothing)
     _headline(figure, e)
@@ -61,8 +69,12 @@ def draw(e: Explanation, *, smoothing: float = 0.0) -> Figure:
         _row(figure, e, face, y, cell, panels)
     for x, kind in zip(_X[1:], _COLUMNS, strict=True):
         _bar(figure, x, bottom + 0.1, kind, panels[kind]["probe"].scale)
+    if views:
+        decisive = panels[colors.decisive(e)]
+        for face, x in zip(FACES, (_X[0], _X[2]), strict=True):
+            _photograph(figure, face, x, bottom + _BARS, views[face], decisive[face])
     for i, line in enumerate(footer):
-        _write(figure, _LEFT, bottom + 0.85 + 0.17 * i, line, size=7.2, color=_GREY)
+        _write(figure, _LEFT, below + 0.85 + 0.17 * i, line, size=7.2, color=_GREY)
     return figure
 
 
@@ -135,13 +147,51 @@ def _caption(panel: Panel) -> str:
     return f"{share} of this face’s mass Σ|S|"
 
 
-def _say_empty(axes: Axes) -> None:
+def _photograph(figure: Figure, face: Face, x: float, y: float, view: View, panel: Panel) -> None:
+    """A face's map where the face was cut from, on the photograph in its colours elsewhere."""
+    height, width = _photo_size(view)
+    title = f"{face.capitalize()} on its photograph"
+    text = f"{words.TITLES[panel.kind]}, in the colours and on the scale above"
+    outlined = f"{text}; outlined: the aligned face"
+    _write(figure, x, y, title, size=11.5, weight="bold", color=_INK)
+    _write(figure, x, y + 0.21, outlined, size=8, color=_GREY)
+    axes = _axes(figure, x, y + 0.32, height, width)
+    rows, columns = view.photo.shape[:2]
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    axes.imshow(view.photo, interpolation="bicubic", extent=extent)
+    grey = axes.imshow(colors.washed(view.photo), interpolation="bicubic", extent=extent)
+    grey.set_clip_path(Polygon(view.outline, transform=axes.transData))
+    if panel.empty:
+        _say_empty(axes, view.middle)
+    else:
+        drawn = replace(panel, values=view.draw(panel.values, _PHOTO_PIXELS))
+        axes.imshow(drawn.overlay(), interpolation="antialiased", extent=extent)
+    for linewidth, color in ((2.0, "#00000073"), (0.9, "white")):  # seen on dark and on light
+        line = {"linewidth": linewidth, "edgecolor": color, "joinstyle": "miter"}
+        axes.add_patch(Polygon(view.outline, fill=False, **line))
+    axes.set(xlim=extent[:2], ylim=extent[2:])
+    _write(figure, x, y + height + 0.48, words.extent(view), size=7.6, color=_GREY)
+
+
+def _photo_size(view: View) -> tuple[float, float]:
+    """Height and width that a photograph is shown at."""
+    height, width = view.photo.shape[:2]
+    scale = min(_PHOTO[0] / height, _PHOTO[1] / width)
+    return height * scale, width * scale
+
+
+def _photographs_height(views: dict[Face, View]) -> float:
+    """How much higher the photographs make the figure."""
+    return 1.17 + max(_photo_size(view)[0] for view in views.values())
+
+
+def _say_empty(axes: Axes, at: tuple[float, float] | None = None) -> None:
+    """The word in the middle, or at a place in the axes' own coordinates."""
     pill = {"boxstyle": "round,pad=0.45,rounding_size=0.9", "fc": "white", "ec": _HAIR, "lw": 0.8}
     axes.text(
-        0.5,
-        0.5,
+        *(at or (0.5, 0.5)),
         "empty",
-        transform=axes.transAxes,
+        transform=axes.transData if at else axes.transAxes,
         ha="center",
         va="center",
         size=12,
@@ -187,9 +237,9 @@ def _footer(e: Explanation, smoothing: float) -> list[str]:
     return [line for text in paragraphs for line in textwrap.wrap(text, _WRAP)]
 
 
-def _axes(figure: Figure, x: float, y: float, height: float) -> Axes:
-    width, total = figure.get_size_inches()
-    axes = figure.add_axes((x / width, 1 - (y + height) / total, _CELL / width, height / total))
+def _axes(figure: Figure, x: float, y: float, height: float, width: float = _CELL) -> Axes:
+    whole, total = figure.get_size_inches()
+    axes = figure.add_axes((x / whole, 1 - (y + height) / total, width / whole, height / total))
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

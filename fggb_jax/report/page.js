@@ -112,6 +112,14 @@ const fggb = (() => {
     return out;
   }
 
+  // An aligned face's overlay in its place on a photograph, on a canvas `n` times as fine.
+  function drawBack(context, overlay, { width, height, back }, n) {
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, n * width, n * height);
+    context.setTransform(...back.map((x) => n * x));
+    context.drawImage(overlay, 0, 0);
+  }
+
   const minus = (text) => text.replace("-", "−");
   const number = (x, digits = 4) => minus((Number(x.toFixed(digits)) + 0).toFixed(digits));
 
@@ -147,8 +155,8 @@ const fggb = (() => {
   }
 
   return {
-    FACES, decode, signed, smooth, panels, overlay, number, significant, percent, verdict,
-    exponent, power,
+    FACES, decode, signed, smooth, panels, overlay, drawBack, number, significant, percent,
+    verdict, exponent, power,
   };
 })();
 
@@ -165,6 +173,31 @@ function start() {
   const canvases = Object.fromEntries(fggb.FACES.map((face) => [face, $(`${face}-map`)]));
   let drawn = null;
 
+  // The photographs, where the page has them: each with its canvas and, inside the outline, the
+  // photograph in grey, as the faces above are.
+  const FINE = 1200; // pixels of a canvas's longer side, at least
+  const photographs = [...document.querySelectorAll("[data-photograph]")].map((panel) => {
+    const face = panel.dataset.photograph;
+    const view = data.photographs[face];
+    const canvas = panel.querySelector("canvas");
+    const n = Math.ceil(FINE / Math.max(view.width, view.height));
+    [canvas.width, canvas.height] = [n * view.width, n * view.height];
+    canvas.getContext("2d").imageSmoothingQuality = "high";
+    const grey = panel.querySelector("img").cloneNode();
+    grey.className = "washed";
+    panel.querySelector(".window").append(grey);
+    return { face, view, panel, canvas, n };
+  });
+
+  // What a reader can point at: panels with the way from the aligned face's pixels to their own
+  // size, 1 × 1.
+  const places = [...document.querySelectorAll(".panel")].map((panel) => {
+    const view = data.photographs[panel.dataset.photograph];
+    const size = view ?? { width, height };
+    const place = new DOMMatrix().scale(1 / size.width, 1 / size.height);
+    return { panel, place: view ? place.multiply(new DOMMatrix(view.back)) : place };
+  }).filter(({ panel }) => panel.querySelector(".cross"));
+
   function show() {
     const { t, kind, sigma } = state;
     drawn = fggb.panels(data, kind, t, sigma);
@@ -177,6 +210,11 @@ function start() {
       const share = fggb.percent(drawn[face].share);
       const whole = kind === "pair_specific" ? "as much mass as this face’s S" : "of this face’s mass Σ|S|";
       $(`${face}-share`).textContent = `${share} ${whole}`;
+    }
+    for (const { face, view, panel, canvas, n } of photographs) {
+      fggb.drawBack(canvas.getContext("2d"), canvases[face], view, n);
+      canvas.style.opacity = state.opacity;
+      panel.querySelector(".empty").hidden = !drawn[face].empty;
     }
     showVerdict();
     showControls();
@@ -234,11 +272,13 @@ function start() {
 
   function readOut() {
     const { at } = state;
-    for (const cross of document.querySelectorAll(".cross")) {
+    for (const { panel, place } of places) {
+      const cross = panel.querySelector(".cross");
       cross.hidden = at === null;
       if (at) {
-        cross.style.left = `${(100 * (at.x + 0.5)) / width}%`;
-        cross.style.top = `${(100 * (at.y + 0.5)) / height}%`;
+        const { x, y } = place.transformPoint({ x: at.x + 0.5, y: at.y + 0.5 });
+        cross.style.left = `${100 * x}%`;
+        cross.style.top = `${100 * y}%`;
       }
     }
     $("place").textContent = at ? `x = ${at.x}, y = ${at.y}` : "point at a face";
@@ -288,13 +328,15 @@ function start() {
     readOut();
   };
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  for (const panel of document.querySelectorAll(".panel")) {
+  for (const { panel, place } of places) {
+    const back = place.inverse();
     const follow = (event) => {
       const box = panel.getBoundingClientRect();
-      point(
-        Math.floor(((event.clientX - box.left) / box.width) * width),
-        Math.floor(((event.clientY - box.top) / box.height) * height),
-      );
+      const { x, y } = back.transformPoint({
+        x: (event.clientX - box.left) / box.width,
+        y: (event.clientY - box.top) / box.height,
+      });
+      point(Math.floor(x), Math.floor(y));
     };
     panel.addEventListener("pointermove", follow);
     panel.addEventListener("pointerdown", follow);

@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from fggb_jax.report import colors, words
+from fggb_jax.report import colors, photographs, words
 from fggb_jax.report.colors import FACES, KINDS, Face, Kind
+from fggb_jax.report.photographs import View
 
 if TYPE_CHECKING:
     from fggb_jax.explanation import Explanation
 
 _STILL: tuple[Kind, ...] = ("signed", "pair_specific")  # similarity is signed's warm half
 
+_PHOTO_PIXELS = 900  # of a photograph's longer side, at most
+_PHOTO_BYTES = 200_000  # at most; an ordinary photograph keeps the first of these qualities
+_QUALITIES = (88, 80, 70, 55, 40, 25, 10)
+
 
 def render(e: Explanation) -> str:
     """The page as a string: `Path(...).write_text(page, "utf-8")`.
 
     It holds both faces as PNG and P and Q as float32, from which the reader's browser computes
-    S = P − t·Q at any threshold. The same explanation gives the same bytes.
+    S = P − t·Q at any threshold. Where both photographs are known it shows them too, with the map
+    drawn back onto them. The same explanation gives the same bytes.
     """
     import jinja2
     from markupsafe import Markup
@@ -37,13 +43,15 @@ def render(e: Explanation) -> str:
         keep_trailing_newline=True,
     )
     script = _resource("page.js")
+    views = photographs.views(e, _PHOTO_PIXELS) or {}
     return environment.from_string(_resource("page.html.j2")).render(
         e=e,
         words=words,
         colors=colors,
         kinds=KINDS,
         faces=_faces(e),
-        data=_data(e),
+        photographs=[_photograph(face, view) for face, view in views.items()],
+        data=_data(e, views),
         style=Markup(_resource("page.css")),
         script=Markup(script),
         # Only this very script may run, even if something were injected.
@@ -73,7 +81,22 @@ def _image(e: Explanation, face: Face) -> np.ndarray:
     return e.probe_image if face == "probe" else e.gallery_image
 
 
-def _data(e: Explanation) -> dict[str, Any]:
+def _photograph(face: Face, view: View) -> dict[str, Any]:
+    """What the page shows of a photograph before its script draws the map."""
+    height, width = view.photo.shape[:2]
+    return {
+        "name": face,
+        "jpeg": _jpeg(view.photo),
+        "width": width,
+        "height": height,
+        # Corners and middle in pixels from the photograph's left top corner.
+        "outline": (view.outline + 0.5).round(2).tolist(),
+        "middle": [x + 0.5 for x in view.middle],
+        "extent": words.extent(view),
+    }
+
+
+def _data(e: Explanation, views: dict[Face, View]) -> dict[str, Any]:
     """What the page's script starts from."""
     height, width = e.probe_image.shape[:2]
     return {
@@ -88,6 +111,14 @@ def _data(e: Explanation) -> dict[str, Any]:
         "tables": {
             "similarity": _base64(colors.table_of("similarity").tobytes()),
             "dissimilarity": _base64(colors.table_of("dissimilarity").tobytes()),
+        },
+        "photographs": {
+            face: {
+                "width": view.photo.shape[1],
+                "height": view.photo.shape[0],
+                "back": view.back.T.ravel().tolist(),  # a canvas's a, b, c, d, e, f
+            }
+            for face, view in views.items()
         },
         "rules": {
             "share": colors.EMPTY_SHARE,
@@ -105,6 +136,17 @@ def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{_base64(buffer.getvalue())}"
+
+
+def _jpeg(image: np.ndarray) -> str:
+    data = b""
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
+        data = buffer.getvalue()
+        if len(data) <= _PHOTO_BYTES:
+            break
+    return f"data:image/jpeg;base64,{_base64(data)}"
 
 
 def _base64(data: bytes) -> str:

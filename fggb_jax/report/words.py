@@ -12,6 +12,7 @@ from fggb_jax.report.colors import Kind, blank_pixels, panels
 
 if TYPE_CHECKING:
     from fggb_jax.explanation import Explanation
+    from fggb_jax.report.photographs import View
 
 TITLES: dict[Kind, str] = {
     "similarity": "Similarity",
@@ -38,6 +39,15 @@ def meaning(e: Explanation) -> str:
     """What the decision says, as a sentence."""
     verb = "takes" if e.decision == "accept" else "does not take"
     return f"At this threshold the model {verb} the two faces for the same person."
+
+
+def extent(view: View) -> str:
+    """How much of a photograph is shown."""
+    height, width = view.whole
+    if view.part == view.whole:
+        return f"The whole photograph, {width} × {height} pixels"
+    part = f"{view.part[1]} × {view.part[0]}"
+    return f"Cropped around the face: {part} of the photograph’s {width} × {height} pixels"
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -14,12 +14,15 @@ from dlib2onnx.layers import (
     AddPrevious,
     Affine,
     AveragePool,
+    BnCon,
     Con,
     Fc,
     Input,
     Layer,
     LossMetric,
+    LossMmod,
     MaxPool,
+    PyramidInput,
     Relu,
     Shape,
     Skip,
@@ -81,10 +84,16 @@ opening.register(
 )
 
 
+MMOD_OPTIONS = integers(1, 80, 60) + b"".join(map(real, (1.0, 1.0, 0.5, 0.4, 0.9, 0.5, 1.0)))
+opening.register(
+    LossMmod, lambda layer, innermost: integer(1) + string("loss_mmod_") + MMOD_OPTIONS
+)
+
+
 @singledispatch
 def details(layer, shape, rng):
     """The bytes of a layer's details with random weights, and those weights."""
-    assert isinstance(layer, Tag | Skip | LossMetric)
+    assert isinstance(layer, Tag | Skip | LossMetric | LossMmod)
     return None, {}
 
 
@@ -93,6 +102,12 @@ def _(layer: Input, shape, rng):
     mean = np.array([122.75, 117.0, 104.5], np.float32)
     raw = string("input_rgb_image_sized") + b"".join(real(m) for m in mean.tolist())
     return raw + integers(layer.rows, layer.columns), {"mean": mean}
+
+
+@details.register
+def _(layer: PyramidInput, shape, rng):
+    mean = np.array([122.75, 117.0, 104.5], np.float32)
+    return string("input_rgb_image_pyramid") + b"".join(map(real, mean.tolist())), {"mean": mean}
 
 
 @details.register
@@ -112,6 +127,19 @@ def _(layer: Affine, shape, rng):
     params = np.concatenate([gamma, beta])
     raw = string("affine_") + tensor(params, (params.size, 1, 1, 1))
     return raw + alias(1, gamma.size, 1, 1) * 2 + integer(0), {"gamma": gamma, "beta": beta}
+
+
+@details.register
+def _(layer: BnCon, shape, rng):
+    channels = shape.channels
+    gamma, beta, mean = rng.normal(size=(3, channels)).astype(np.float32)
+    variance = rng.uniform(0.5, 2, channels).astype(np.float32)
+    vector = (1, channels, 1, 1)
+    raw = string("bn_con2") + tensor(np.concatenate([gamma, beta]), (2 * channels, 1, 1, 1))
+    raw += alias(*vector) * 2 + tensor(rng.normal(size=channels), vector) + EMPTY
+    raw += tensor(mean, vector) + tensor(variance, vector) + integers(1000, 100) + MULTIPLIERS
+    scale = gamma / np.sqrt(variance + np.float64(1e-4))
+    return raw + real(1e-4), {"gamma": scale, "beta": beta - scale * mean}
 
 
 @details.register
@@ -174,7 +202,7 @@ def dlib_format():
             integer, integers, real, string, tensor, alias, details, opening, state, window, write,
             small_network, read_details,
         )
-    }, EMPTY=EMPTY, MULTIPLIERS=MULTIPLIERS)  # fmt: skip
+    }, EMPTY=EMPTY, MULTIPLIERS=MULTIPLIERS, MMOD_OPTIONS=MMOD_OPTIONS)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -196,3 +224,8 @@ def models_folder():
 @pytest.fixture(scope="session")
 def resnet_path(models_folder):
     return models_folder / "dlib_face_recognition_resnet_model_v1.dat"
+
+
+@pytest.fixture(scope="session")
+def mmod_path(models_folder):
+    return models_folder / "mmod_human_face_detector.dat"

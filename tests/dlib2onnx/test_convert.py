@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 import dlib2onnx
-from dlib2onnx.convert import MAX_BYTES
 
 REPOSITORY = Path(__file__).parents[2]
 PORTRAITS = REPOSITORY / "fggb_jax" / "data" / "portraits"
@@ -146,14 +145,6 @@ def test_quick(resnet_path):
     start = time.perf_counter()
     dlib2onnx.convert(resnet_path)
     assert time.perf_counter() - start < 1
-
-
-def test_a_file_too_large_is_not_read(tmp_path):
-    path = tmp_path / "large.dat"
-    with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)  # sparse: it takes no room
-    with pytest.raises(dlib2onnx.DlibFormatError, match=r"large\.dat is larger than any file"):
-        dlib2onnx.convert(path)
 
 
 def test_a_missing_file(tmp_path):

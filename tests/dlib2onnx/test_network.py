@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib2onnx import DlibFormatError, convert, resnet
-from dlib2onnx.network import read_network
+from dlib2onnx.layers import LossMmod
+from dlib2onnx.network import read_loss, read_network
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_huge_and_negative_counts_allocate_nothing(dlib_format, small, small_fil
         (b"", "loss: version of add_loss_layer needs 1 bytes and the file has 0 left"),
         (b"\0" * 5000, "control byte"),
         (b"\xff" * 5000, "control byte"),
-        (b"\x01" * 5000, "layer version 'loss_metric_2'"),
+        (b"\x01" * 5000, "layer version 'loss_metric_2' or 'loss_mmod_'"),
         (b"<html>404</html>", "control byte"),
     ],
 )
@@ -165,15 +166,28 @@ def test_published_file_with_flipped_bytes(published, data):
     assert well_read(outcome(bytes(head) + published[2**16 :], network), network)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("shape_predictor_5_face_landmarks.dat", r"loss_metric_2: version"),
-        ("mmod_human_face_detector.dat", r"version 'loss_metric_2' .* value 'loss_mmod_'"),
-    ],
-)
-def test_dlibs_other_files(models_folder, name, message):
+@pytest.mark.parametrize("number", [5, 68])
+def test_a_landmark_predictor_is_no_network(models_folder, number):
     start = time.perf_counter()
-    with pytest.raises(DlibFormatError, match=message):
-        convert(models_folder / name)
+    with pytest.raises(DlibFormatError, match="version: length is negative"):
+        convert(models_folder / f"shape_predictor_{number}_face_landmarks.dat")
     assert time.perf_counter() - start < 1
+
+
+def test_what_the_loss_keeps(dlib_format, small, small_file):
+    raw, _ = small_file
+    assert read_network(raw, small)[-1].weights == {}
+    detector = (LossMmod(name="loss"), *small[1:])
+    raw = raw.replace(
+        dlib_format.opening(small[0], False), dlib_format.opening(detector[0], False), 1
+    )
+    assert read_network(raw, detector)[-1].weights["window"].tolist() == [80, 60]
+
+
+def test_read_loss(dlib_format):
+    raw = dlib_format.integer(1) + dlib_format.string("loss_mmod_")
+    assert read_loss(raw, "loss_metric_2", "loss_mmod_") == "loss_mmod_"
+    with pytest.raises(DlibFormatError, match=r"version 'loss_metric_2' .* value 'loss_mmod_'"):
+        read_loss(raw, "loss_metric_2")
+    with pytest.raises(DlibFormatError, match="version of add_loss_layer should be 1"):
+        read_loss(b"\x01\x02", "loss_mmod_")

@@ -122,6 +122,12 @@ def test_version():
         Reader(b"\x01\x05con_5").version("con_4")
 
 
+def test_version_of_several():
+    assert Reader(b"\x01\x05con_4").version("con_3", "con_4") == "con_4"
+    with pytest.raises(DlibFormatError, match=r"version 'con_3' or 'con_4' .* value 'con_5'"):
+        Reader(b"\x01\x05con_5").version("con_3", "con_4")
+
+
 def test_tensor():
     reader = hexed(
         "01 02  01 02 01 01 01 01 01 02  00 00 80 3f 00 00 00 c0 00 00 00 3f cd cc cc 3d"

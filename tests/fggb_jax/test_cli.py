@@ -148,10 +148,122 @@ def test_bad_input_is_one_line(faces, tmp_path, capsys, arguments, status, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_are_not_taken_for_aligned_faces(faces, capsys):
-    status, _, err = run(capsys, "explain", faces / "biden.png", faces / "obama_a.png")
-    assert status == 2
-    assert "--aligned" in err
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in samples.NAMES:
+        Image.fromarray(samples.photograph(name)).save(folder / f"{name}.png")
+    Image.new("RGB", (200, 160), "gray").save(folder / "wall.png")
+    return folder
+
+
+def test_faces_are_found_in_photographs(dlib_proto, photographs, tmp_path, capsys):
+    status, said, err = run(
+        capsys,
+        "explain",
+        photographs / "obama_a.png",
+        photographs / "biden.png",
+        "--out",
+        tmp_path,
+    )
+    assert (status, err) == (0, "")
+    assert said.startswith("reject")
+    result = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    assert abs(result["cosine"] - 0.814) < 0.02
+    assert result["detector"] == "dlib-mmod, dlib-5"
+    assert "On the photographs" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_given_landmarks_need_no_detector(faces, photographs, tmp_path, capsys):
+    """The shipped landmarks, with a card of the ArcFace template."""
+    card = (
+        faces / "small.toml"
+    ).read_text() + 'landmarks = "arcface-5"\ntemplate = "arcface-112"\n'
+    (tmp_path / "placed.toml").write_text(card.replace('"small"', '"placed"'))
+    (tmp_path / "placed.onnx").write_bytes((faces / "small.onnx").read_bytes())
+    photos = samples.landmarks()["photos"]
+    given = {str(photographs / f"{n}.png"): photos[f"{n}.jpg"] for n in samples.NAMES}
+    (tmp_path / "landmarks.json").write_text(json.dumps({"photos": given}))
+    status, _, err = run(
+        capsys,
+        "explain",
+        photographs / "obama_a.png",
+        photographs / "biden.png",
+        "--model",
+        tmp_path / "placed.onnx",
+        "--landmarks",
+        tmp_path / "landmarks.json",
+        "--out",
+        tmp_path / "out",
+    )
+    assert (status, err) == (0, "")
+    maps = np.load(tmp_path / "out" / "maps.npz")
+    shipped = samples.chip("biden", fx.cards()["sface"])
+    assert np.abs(maps["gallery"].astype(float) - shipped).mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["wall.png", "biden.png"], 1, "no face found in"),
+        (["obama_a.png", "biden.png", "--face", "left"], 2, "face is 'left'"),
+        (["obama_a.png", "biden.png", "--face", "3"], 1, "there is no face 3"),
+        (["obama_a.png", "biden.png", "--landmarks", "none.csv"], 1, "no such file of landmarks"),
+    ],
+)
+def test_faces_that_are_not_found_are_one_line(
+    dlib_proto, photographs, tmp_path, capsys, arguments, status, message
+):
+    paths = [photographs / a for a in arguments[:2]]
+    got, out, err = run(capsys, "explain", *paths, *arguments[2:], "--out", tmp_path / "out")
+    assert (got, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_card_without_alignment_wants_aligned_faces(faces, photographs, capsys):
+    status, _, err = run(
+        capsys,
+        "explain",
+        photographs / "obama_a.png",
+        photographs / "biden.png",
+        "--model",
+        faces / "small.onnx",
+    )
+    assert status == 1
+    assert "does not say how faces are aligned" in err
+
+
+def test_verify_counts_scores_and_names_what_it_drops(faces, tmp_path, capsys):
+    names = ["obama_a.png,obama_b.png,1", "obama_b.png,obama_a.png,1", "obama_a.png,biden.png,0"]
+    rows = [*names, "obama_b.png,biden.png,0", "gone.png,biden.png,0"]
+    (faces / "pairs.csv").write_text("\n".join(["probe,gallery,same", *rows]) + "\n")
+    status, out, err = run(
+        capsys,
+        "verify",
+        faces / "pairs.csv",
+        "--model",
+        faces / "small.onnx",
+        "--aligned",
+        "--json",
+        "--out",
+        tmp_path,
+    )
+    assert status == 0
+    found = json.loads(out)
+    assert (found["pairs"], found["dropped"], found["genuine"], found["impostor"]) == (5, 1, 2, 2)
+    assert {"eer", "auc", "accuracy", "threshold", "tar_at_far"} <= found.keys()
+    assert "dropped: gone.png, biden.png" in err
+    assert {p.name for p in tmp_path.iterdir()} == {"verification.json", "roc.png", "scores.csv"}
+
+
+def test_pairs_without_labels_cannot_be_verified(faces, capsys):
+    (faces / "unlabelled.csv").write_text("probe,gallery\nobama_a.png,biden.png\n")
+    status, _, err = run(
+        capsys, "verify", faces / "unlabelled.csv", "--model", faces / "small.onnx", "--aligned"
+    )
+    assert status == 1
+    assert "does not say which pairs are the same person" in err
 
 
 def test_a_folder_that_cannot_be_written_is_named(faces, tmp_path, capsys):

@@ -5,11 +5,12 @@ A new layer is a new file here, a combinator in `grammar.py` and a function in `
 
 from dlib2onnx.layers.affine import Affine
 from dlib2onnx.layers.base import Layer, Shape, Tags, Weights
+from dlib2onnx.layers.bn_con import BnCon
 from dlib2onnx.layers.branch import AddPrevious, Skip, Tag
 from dlib2onnx.layers.con import Con
 from dlib2onnx.layers.fc import Fc
-from dlib2onnx.layers.input import Input
-from dlib2onnx.layers.loss import LossMetric
+from dlib2onnx.layers.input import Input, PyramidInput
+from dlib2onnx.layers.loss import LossMetric, LossMmod
 from dlib2onnx.layers.pool import AveragePool, MaxPool
 from dlib2onnx.layers.relu import Relu
 
@@ -17,12 +18,15 @@ __all__ = [
     "AddPrevious",
     "Affine",
     "AveragePool",
+    "BnCon",
     "Con",
     "Fc",
     "Input",
     "Layer",
     "LossMetric",
+    "LossMmod",
     "MaxPool",
+    "PyramidInput",
     "Relu",
     "Shape",
     "Skip",

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dlib2onnx.reader import Reader
 
 
 class Shape(NamedTuple):
-    """The size of one sample's activations."""
+    """The size of one sample's activations; rows and columns are 0 where the image decides."""
 
     channels: int
     rows: int
@@ -19,7 +18,8 @@ class Shape(NamedTuple):
 
 
 Tags = Mapping[int, Shape]
-Weights = Mapping[str, NDArray[np.float32]]
+# float32 where the graph computes with them; a loss keeps what decoding needs in other types.
+Weights = Mapping[str, NDArray[Any]]
 
 _MULTIPLIERS = (
     "learning_rate_multiplier",
@@ -43,15 +43,19 @@ class Layer:
 
     name: str = field(default="", kw_only=True)
 
-    def open(self, reader: Reader, *, innermost: bool) -> None:
+    def open(self, reader: Reader, *, innermost: bool) -> Weights:
         """Read what the template writes before its subnetwork.
 
         Args:
             reader: the file.
             innermost: whether the subnetwork is the input layer, for which dlib has its own
                 add_layer, with its own version.
+
+        Returns:
+            What the layer keeps of it, by name; nothing, but for a loss.
         """
         reader.expect(f"{self.name}: version of add_layer", 3 if innermost else 2)
+        return {}
 
     def close(self, reader: Reader, shape: Shape, *, innermost: bool) -> Weights:
         """Read what the template writes after its subnetwork.
@@ -129,9 +133,11 @@ class Window:
             reader.expect(f"{name}: {what}", getattr(self, what))
 
     def moved_over(self, shape: Shape) -> tuple[int, int]:
-        """Rows and columns of the output."""
+        """Rows and columns of the output; 0 where the image decides."""
         if not self.rows:
             return 1, 1
+        if not shape.rows:
+            return 0, 0
         return (
             (shape.rows + 2 * self.padding_y - self.rows) // self.stride_y + 1,
             (shape.columns + 2 * self.padding_x - self.columns) // self.stride_x + 1,

@@ -12,10 +12,11 @@ class _Mark(Layer):
 
     tag: int
 
-    def open(self, reader: Reader, *, innermost: bool) -> None:
+    def open(self, reader: Reader, *, innermost: bool) -> Weights:
         """Read the version."""
         del innermost
         reader.expect(f"{self.name}: version of the template", 1)
+        return {}
 
     def close(self, reader: Reader, shape: Shape, *, innermost: bool) -> Weights:
         """Nothing is written."""

@@ -1,4 +1,4 @@
-"""input_rgb_image_sized: where the image comes in."""
+"""input_rgb_image_sized and input_rgb_image_pyramid: where the image comes in."""
 
 from dataclasses import dataclass
 
@@ -13,27 +13,35 @@ _COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Input(Layer):
-    """`input_rgb_image_sized<rows, columns>`: (x − mean) / 256, for x from 0 to 255."""
+    """An RGB image x from 0 to 255, as (x − mean) / 256.
+
+    `input_rgb_image_sized<rows, columns>`; subclasses are dlib's other inputs.
+    """
 
     rows: int
     columns: int
 
-    def open(self, reader: Reader, *, innermost: bool) -> None:
+    def open(self, reader: Reader, *, innermost: bool) -> Weights:
         """Nothing is written: the input is no template around a subnetwork."""
+        del reader, innermost
+        return {}
 
     def close(self, reader: Reader, shape: Shape, *, innermost: bool) -> Weights:
         """Weights: `mean` (3,), in the order red, green, blue."""
         del shape, innermost
         reader.version("input_rgb_image_sized")
-        mean = [self._mean(reader, colour) for colour in _COLOURS]
+        mean = self._means(reader)
         reader.expect(f"{self.name}: rows", self.rows)
         reader.expect(f"{self.name}: columns", self.columns)
-        return {"mean": np.array(mean, np.float32)}
+        return {"mean": mean}
 
     def output_shape(self, shape: Shape, tags: Tags) -> Shape:
         """The image's."""
         del shape, tags
         return Shape(len(_COLOURS), self.rows, self.columns)
+
+    def _means(self, reader: Reader) -> np.ndarray:
+        return np.array([self._mean(reader, colour) for colour in _COLOURS], np.float32)
 
     def _mean(self, reader: Reader, colour: str) -> float:
         start = reader.offset
@@ -45,3 +53,25 @@ class Input(Layer):
                 value=mean,
             )
         return mean
+
+
+@dataclass(frozen=True)
+class PyramidInput(Input):
+    """`input_rgb_image_pyramid<pyramid_down<rate>>`: an image of any size.
+
+    dlib tiles an image's pyramid into one image here; in ONNX that is left to the caller, so this
+    computes what `Input` does.
+
+    Attributes:
+        rate: each level of the pyramid is (rate − 1) / rate the size of the one above it.
+    """
+
+    rows: int = 0
+    columns: int = 0
+    rate: int = 6
+
+    def close(self, reader: Reader, shape: Shape, *, innermost: bool) -> Weights:
+        """Weights: `mean` (3,), in the order red, green, blue."""
+        del shape, innermost
+        reader.version("input_rgb_image_pyramid")
+        return {"mean": self._means(reader)}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dlib2onnx import DlibFormatError
-from dlib2onnx.layers import Input, Shape
+from dlib2onnx.layers import Input, PyramidInput, Shape
 from dlib2onnx.reader import Reader
 
 # As it stands in the published file.
@@ -36,3 +36,21 @@ def test_mean_outside_an_image(mean):
 def test_another_size():
     with pytest.raises(DlibFormatError, match=r"image: columns should be 150 \(.* value 151\)"):
         read(PUBLISHED[:-1] + b"\x97")
+
+
+def test_pyramid(dlib_format):
+    layer = PyramidInput(rate=6, name="image")
+    raw, expected = dlib_format.details(layer, Shape(0, 0, 0), None)
+    reader = Reader(raw)
+    mean = layer.close(reader, Shape(0, 0, 0), innermost=False)["mean"]
+    reader.finish()
+    np.testing.assert_array_equal(mean, expected["mean"])
+    # Rows and columns are the image's to decide.
+    assert layer.output_shape(Shape(0, 0, 0), {}) == (3, 0, 0)
+
+
+def test_pyramid_of_another_version():
+    with pytest.raises(DlibFormatError, match=r"'input_rgb_image_pyramid' .* another version"):
+        PyramidInput(name="image").close(
+            Reader(b"\x01\x18input_rgb_image_pyramid2"), Shape(0, 0, 0), innermost=False
+        )

@@ -95,8 +95,15 @@ def test_what_is_no_model_is_refused(tmp_path):
     path.write_text("hello")
     with pytest.raises(fx.ModelError, match=r"text\.onnx"):
         fx.load_model(path)
-    with pytest.raises(fx.ModelError, match=r"OpenCV Zoo.*Apache-2\.0"):
+
+
+def test_a_name_is_fetched_or_says_where_to_put_the_file(model_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("FGGB_CACHE", str(tmp_path))
+    monkeypatch.setenv("FGGB_OFFLINE", "1")
+    with pytest.raises(fx.ModelError, match=str(tmp_path)):
         fx.load_model("sface")
+    monkeypatch.setenv("FGGB_SOURCE", str(model_file("face_recognition_sface_2021dec.onnx").parent))
+    assert fx.load_model("sface").card.name == "sface"
 
 
 def test_one_face_at_a_time_through_constants_that_say_one(face_file):

@@ -7,7 +7,8 @@ import pytest
 
 from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.data import samples
-from fggb_jax.explanation import Explanation
+from fggb_jax.explanation import Explanation, Placement
+from fggb_jax.faces.align import align
 from fggb_jax.models.card import Card
 
 CARD = Card("a-model", (112, 112), template="arcface-112", licence="CC0-1.0")
@@ -45,6 +46,24 @@ def portraits():
 
     images = [samples.chip(name, CARD) for name in ("obama_a", "biden")]
     return build([face(), face()], images=images)
+
+
+@pytest.fixture(scope="session")
+def placed(portraits):
+    """The portraits with the photographs that they were cut from."""
+
+    def placement(name):
+        photo = samples.photograph(name)
+        points = np.array(samples.landmarks()["photos"][f"{name}.jpg"]["arcface-5"])
+        return Placement(
+            photo, align(photo, {"arcface-5": points}, CARD.template, CARD.size).matrix
+        )
+
+    return replace(
+        portraits,
+        probe_placement=placement("obama_a"),
+        gallery_placement=placement("biden"),
+    )
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fggb_jax.report import colors
+from fggb_jax.explanation import Placement
+from fggb_jax.report import colors, photographs
 from fggb_jax.report.figure import draw
 
 
@@ -101,3 +102,84 @@ def test_a_method_without_a_threshold_says_so(make):
 def test_pyplot_is_not_involved(portraits, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
     assert isinstance(draw(portraits), Figure)
+
+
+def on_photographs(figure):
+    """The axes with a photograph: itself, the face in grey, and the map where it is not empty."""
+    return [axes for axes in figure.axes if len(axes.patches) == 2]
+
+
+def test_one_photograph_alone_or_none_changes_nothing(portraits, placed):
+    one = pixels(draw(replace(placed, gallery_placement=None)))
+    np.testing.assert_array_equal(one, pixels(draw(portraits)))
+
+
+def test_the_photographs_come_below_and_all_else_stays(portraits, placed):
+    without, figure = draw(portraits), draw(placed)
+    (width, lower), (same, higher) = without.get_size_inches(), figure.get_size_inches()
+    assert same == width
+    assert lower + 3 < higher < lower + 6
+    rows = round(5 * figure.dpi)
+    # A letter's edge may be rounded another way where the figure's height is another.
+    assert (pixels(figure)[:rows] != pixels(without)[:rows]).mean() < 1e-4
+    assert len(on_photographs(figure)) == 2
+    shown = " ".join(texts(figure))
+    assert shown.count("The whole photograph, 320 × 400 pixels") == 2
+
+
+@pytest.mark.parametrize(("threshold", "kind"), [(0.25, "similarity"), (0.75, "dissimilarity")])
+def test_on_the_photographs_lies_the_map_that_decides_on_the_common_scale(placed, threshold, kind):
+    e = placed.at(threshold)
+    panels, views = colors.panels(e), photographs.views(e, 960)
+    for face, axes in zip(colors.FACES, on_photographs(draw(e)), strict=True):
+        panel = panels[kind][face]
+        expected = replace(panel, values=views[face].draw(panel.values, 960)).overlay()
+        np.testing.assert_array_equal(np.asarray(axes.images[2].get_array()), expected)
+        assert expected.any()
+        line = axes.patches[1].get_xy()[:4]
+        np.testing.assert_allclose(line, views[face].outline)
+
+
+def test_a_hot_pixel_is_seen_where_it_was_cut_from(make):
+    """In the figure's own pixels, on a photograph that is cropped and made smaller."""
+    p = np.zeros((60, 60))
+    p[20, 40] = 1
+    matrix = np.array([[0.08, 0, -80.0], [0, 0.08, -80.0]])  # the pixel is that at (1500, 1250)
+    place = Placement(np.full((3000, 4000, 3), 128, np.uint8), matrix)
+    e = replace(make([(p, 0 * p)] * 2), probe_placement=place, gallery_placement=place)
+    view = photographs.views(e, 960)["probe"]
+    first = np.linalg.solve(matrix[:, :2], view.matrix[:, 2] - matrix[:, 2])  # in the photograph
+    figure = draw(e)
+    image = pixels(figure).astype(int)
+    for axes in on_photographs(figure):
+        row, column = warm(image, axes).mean(axis=0)
+        at = axes.transData.inverted().transform((column + 0.5, len(image) - row - 0.5))
+        found = first + at * view.part[1] / view.photo.shape[1]
+        pixel = view.part[1] / axes.get_window_extent().width  # of the figure, in the photograph's
+        np.testing.assert_allclose(found, (1500, 1250), atol=pixel)
+
+
+def warm(image, axes):
+    """(N, 2), row and column: the figure's pixels in the axes that are clearly warm."""
+    box = axes.get_window_extent()
+    inside = np.zeros(image.shape[:2], bool)
+    rows = len(image) - np.array([box.y1, box.y0]).round().astype(int)
+    inside[rows[0] : rows[1], round(box.x0) : round(box.x1)] = True
+    return np.argwhere(inside & (image[..., 0] - image[..., 2] > 40))
+
+
+def test_an_empty_map_says_so_on_the_face(placed):
+    zero = [replace(f, p=0 * f.p, q=0 * f.q) for f in (placed.probe, placed.gallery)]
+    figure = draw(replace(placed, probe=zero[0], gallery=zero[1]))
+    for axes in on_photographs(figure):
+        assert len(axes.images) == 2
+        assert [text.get_text() for text in axes.texts] == ["empty"]
+
+
+def test_a_photograph_of_12_megapixels_does_not_make_the_figure_heavy(placed):
+    photo = np.zeros((3000, 4000, 3), np.uint8)
+    matrix = np.array([[0.04, 0, -20.0], [0, 0.04, -4.0]])
+    place = Placement(photo, matrix)
+    figure = draw(replace(placed, probe_placement=place, gallery_placement=place))
+    for axes in on_photographs(figure):
+        assert all(max(image.get_array().shape) <= 960 for image in axes.images)

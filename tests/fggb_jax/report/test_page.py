@@ -1,15 +1,20 @@
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from fggb_jax.report import colors, words
+from fggb_jax.explanation import Placement
+from fggb_jax.faces import draw_back
+from fggb_jax.report import colors, photographs, words
 from fggb_jax.report.colors import FACES, KINDS
 from fggb_jax.report.page import render
 
@@ -42,6 +47,11 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def page(portraits):
     return render(portraits)
+
+
+@pytest.fixture(scope="module")
+def placed_page(placed):
+    return render(placed)
 
 
 def data_of(page):
@@ -89,11 +99,13 @@ def test_the_headline_says_the_verdict_without_the_script(page, portraits):
     assert "CC0-1.0" in page
 
 
-def test_nothing_is_fetched(page):
+@pytest.mark.parametrize("name", ["page", "placed_page"])
+def test_nothing_is_fetched(request, name):
+    page = request.getfixturevalue(name)
     for tag, attributes in Tags(page).tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
-        for name in ("src", "href", "srcset", "action", "poster"):
-            assert attributes.get(name, "data:image/png").startswith("data:image/png")
+        for name in ("src", "href", "xlink:href", "srcset", "action", "poster"):
+            assert re.match("data:image/(png|jpeg);", attributes.get(name, "data:image/png;"))
     assert "http" not in re.sub("http-equiv", "", page)
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", page)
 
@@ -112,19 +124,28 @@ def test_hostile_names_stay_text(make):
     e = make([(p, p), (p, p)], model=HOSTILE, options={HOSTILE: HOSTILE}, threshold_source=HOSTILE)
     tags = Tags(render(e)).tags
     assert sum(tag == "script" for tag, _ in tags) == 2
+    place = Placement(np.zeros((9, 9, 3), np.uint8), np.eye(2, 3))
+    tags += Tags(render(replace(e, probe_placement=place, gallery_placement=place))).tags
+    assert sum(tag == "script" for tag, _ in tags) == 4
     assert not any("onerror" in attributes for _, attributes in tags)
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in render(e)
 
 
-def test_the_same_explanation_gives_the_same_bytes(page, portraits):
+def test_the_same_explanation_gives_the_same_bytes(page, portraits, placed_page, placed):
     assert render(portraits) == page
+    assert render(placed) == placed_page
 
 
 def test_a_page_of_150_pixels_stays_small(make):
     random = np.random.default_rng(0)  # noise: nothing compresses
     maps = [(random.normal(size=(150, 150)), random.random((150, 150))) for _ in FACES]
     images = [random.integers(0, 256, (150, 150, 3)).astype(np.uint8) for _ in FACES]
-    assert len(render(make(maps, images=images)).encode()) < 1.2e6
+    e = make(maps, images=images)
+    assert len(render(e).encode()) < 1.21e6
+    photo = random.integers(0, 256, (1200, 1000, 3)).astype(np.uint8)
+    place = Placement(photo, np.array([[0.2, 0, -20.0], [0, 0.2, -30.0]]))
+    e = replace(e, probe_placement=place, gallery_placement=place)
+    assert len(render(e).encode()) < 1.8e6
 
 
 def test_still_maps_say_where_they_are_empty(one_sided):
@@ -192,3 +213,75 @@ def test_the_page_says_it_in_the_figures_words(page, portraits):
         assert got == {"decision": e.decision, "score": words.score(e)}
     assert percents == [words.percent(share) for share in shares]
     assert numbers == [[words.significant(x), words.power(words.exponent(x))] for x in scales]
+
+
+def test_no_photograph_no_section(page, portraits, placed):
+    assert "On the photographs" not in page
+    assert "image/jpeg" not in page
+    assert data_of(page)["photographs"] == {}
+    assert render(replace(placed, gallery_placement=None)) == page
+
+
+def jpegs(page):
+    """The photographs of a page, as arrays."""
+    found = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in found]
+
+
+def test_the_photographs_are_in_the_page(placed_page, placed):
+    assert "On the photographs" in placed_page
+    assert placed_page.count("The whole photograph, 320 × 400 pixels") == 2
+    places = (placed.probe_placement, placed.gallery_placement)
+    for got, place in zip(jpegs(placed_page), places, strict=True):
+        assert np.abs(got.astype(float) - place.photo).mean() < 3
+
+
+def test_large_photographs_are_cropped_and_made_smaller(portraits):
+    photo = np.zeros((3000, 4000, 3), np.uint8)
+    place = Placement(photo, np.array([[0.12, 0, -170.0], [0, 0.12, -130.0]]))
+    page = render(replace(portraits, probe_placement=place, gallery_placement=place))
+    assert [max(image.shape) for image in jpegs(page)] == [900, 900]
+    assert page.count("of the photograph’s 4000 × 3000 pixels") == 2
+
+
+def test_the_outline_in_the_page_is_the_faces(placed_page, placed):
+    views = photographs.views(placed, 900)
+    lines = [a for tag, a in Tags(placed_page).tags if tag == "polygon"]
+    assert len(lines) == 4  # a light one on a dark one, twice
+    for line, face in zip(lines[::2], FACES, strict=True):
+        corners = np.array([point.split(",") for point in line["points"].split()], float)
+        # SVG counts from the corner of the first pixel, the outline from its centre.
+        np.testing.assert_allclose(corners - 0.5, views[face].outline, atol=0.01)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_page_draws_a_hot_pixel_where_it_was_cut_from(placed_page, placed, n):
+    """The page's own drawing, on a canvas that keeps where the face's pixel (70, 31) went."""
+    js = f"""
+    const clear = [];
+    let m = null;
+    const seen = fggb.FACES.map((face) => {{
+      let place = null;
+      const context = {{
+        setTransform: (...values) => {{ m = values; }},
+        clearRect: (...box) => clear.push([...m, ...box]),
+        drawImage: (image, x, y) => {{
+          const [a, b, c, d, e, f] = m;
+          const [u, v] = [x + image.x + 0.5, y + image.y + 0.5];
+          place = [a * u + c * v + e, b * u + d * v + f];
+        }},
+      }};
+      fggb.drawBack(context, {{ x: 70, y: 31 }}, data.photographs[face], {n});
+      return place;
+    }});
+    return [seen, clear];"""
+    seen, clear = in_node(placed_page, js)
+    values = np.zeros((112, 112), np.float32)
+    values[31, 70] = 1
+    for face, place in zip(FACES, seen, strict=True):
+        placement = getattr(placed, f"{face}_placement")
+        drawn = draw_back.to_photo(values, placement.matrix, placement.photo.shape[:2])
+        y, x = np.mgrid[: drawn.shape[0], : drawn.shape[1]]
+        centre = np.array([(x * drawn).sum(), (y * drawn).sum()]) / drawn.sum()
+        np.testing.assert_allclose(np.array(place) / n - 0.5, centre, atol=0.3)
+    assert clear == [[1, 0, 0, 1, 0, 0, 0, 0, 320 * n, 400 * n]] * 2

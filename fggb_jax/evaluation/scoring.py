@@ -1,0 +1,102 @@
+"""Score labelled pairs of photographs: read, find, align, embed, compare; nothing stops the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from fggb_jax.data.pair_list import PairImage, PairList
+from fggb_jax.errors import FggbError
+from fggb_jax.models.face_model import FaceModel
+
+BATCH = 32  # one compiled program; the last batch is padded
+WORKERS = 2  # reading and detecting overlap with embedding
+
+ToFace = Callable[[np.ndarray, str], np.ndarray]  # (photograph, name) → aligned face
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The cosines of a list of pairs.
+
+    Attributes:
+        cosines: (P,) float64; NaN where an image of the pair has no embedding.
+        embeddings: (K, N) float32, one row an image; NaN where there is none.
+        errors: name of the image → why it has no embedding.
+    """
+
+    cosines: np.ndarray
+    embeddings: np.ndarray
+    errors: dict[str, str]
+
+
+def score(
+    model: FaceModel,
+    pairs: PairList,
+    to_face: ToFace,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Embed each image once, and compare the pairs.
+
+    Images are read when their turn comes and forgotten afterwards, so that a data set need not fit
+    in memory.
+
+    Args:
+        model: the recognizer.
+        pairs: which images, and which pairs of them.
+        to_face: (photograph, its name) → aligned face (H, W, 3) uint8; may raise `FggbError`.
+        progress: called as progress(done, total) with counts of images.
+    """
+    embeddings = np.full((len(pairs.images), model.dimension), np.nan, np.float32)
+    errors: dict[str, str] = {}
+    done = 0
+    for batch in _batches(_faces(pairs.images, to_face), BATCH):
+        found = [(i, face) for i, face in batch if not isinstance(face, FggbError)]
+        errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, FggbError)}
+        if found:
+            chips = np.stack([face for _, face in found])
+            padded = np.concatenate([chips, np.repeat(chips[:1], BATCH - len(chips), 0)])
+            indices = [i for i, _ in found]
+            embeddings[indices] = np.asarray(model.embed(padded))[: len(chips)]
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(pairs.images))
+    return Scores(_cosines(embeddings, pairs.pairs), embeddings, errors)
+
+
+def _faces(images: Iterable[PairImage], to_face: ToFace) -> Iterator[tuple[int, Any]]:
+    """(index, aligned face or error) in order, a few images ahead of their use."""
+
+    def one(item: tuple[int, PairImage]) -> tuple[int, Any]:
+        index, image = item
+        try:
+            return index, to_face(image.read(), image.name)
+        except FggbError as error:
+            return index, error
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        remaining = enumerate(images)
+        waiting = [pool.submit(one, item) for item in islice(remaining, 2 * WORKERS)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting += [pool.submit(one, item) for item in islice(remaining, 1)]
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _cosines(embeddings: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    unit = embeddings.astype(np.float64)
+    norms = np.linalg.norm(unit, axis=1, keepdims=True)
+    # A zero embedding has no direction: its pairs have no score either.
+    unit = unit / np.where(norms > 0, norms, np.nan)
+    return np.sum(unit[pairs[:, 0]] * unit[pairs[:, 1]], axis=1)

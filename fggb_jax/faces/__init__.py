@@ -1,0 +1,1 @@
+"""Faces in photographs: detection, landmarks, alignment, and maps drawn back."""

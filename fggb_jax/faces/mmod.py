@@ -1,0 +1,411 @@
+"""dlib's CNN face detector: a sliding window over an image pyramid, tiled into one image.
+
+The pyramid, its tiling, the positions and the suppression are dlib's, so that its detections come
+out; the network runs in JAX.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import onnx
+from onnx import helper
+
+import dlib2onnx
+import onnx2jax
+from fggb_jax.errors import ModelError, OptionError
+from fggb_jax.faces.detection import check_photograph
+from fggb_jax.models.load import dlib_weights
+from onnx2jax.graph import read_proto
+
+_FILE = "mmod_human_face_detector.dat"
+_MIN_SIDE = 10  # of an image: dlib's tiling makes no sense below
+_MIN_LEVEL = 5  # rows: dlib's pyramid ends above
+_BAND = 192  # rows of the map at a time, so that a large photograph takes no more memory
+
+
+class FaceBox(NamedTuple):
+    """A face.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels, whole numbers, the last row and column included,
+            as in dlib's rectangles; a face at the image's edge may reach beyond it.
+        score: greater than 0; the larger, the surer.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+
+
+class MmodDetector:
+    """Finds faces of 80 pixels and more; of 40 with `upsample=1`.
+
+    Args:
+        source: the path of `mmod_human_face_detector.dat` or of the .onnx made of it, or the
+            ModelProto itself; None for the file of the package face_recognition_models.
+        target: the backend to lower for, as in `onnx2jax.load`.
+
+    Raises:
+        ModelError: no such file, or it is not this detector.
+
+    Example:
+        >>> detector = MmodDetector()                      # doctest: +SKIP
+        >>> [(box, score)] = detector.detect(photograph)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, source: str | Path | onnx.ModelProto | None = None, *, target: str | None = None
+    ) -> None:
+        where = "the ModelProto" if isinstance(source, onnx.ModelProto) else str(source or _FILE)
+        try:
+            proto = _proto(source)
+            self._options = Options.from_metadata(proto)
+            masked, self._halo = _masked(proto)
+            self._network = onnx2jax.load(masked, target=target)
+        except (dlib2onnx.DlibFormatError, onnx2jax.OnnxError) as error:
+            raise ModelError(f"{where}: {error}") from None
+
+    def detect(self, image: np.ndarray, *, upsample: int = 0) -> list[FaceBox]:
+        """Find the faces of one photograph.
+
+        Args:
+            image: (H, W, 3) uint8, RGB, upright.
+            upsample: how many times to double the image first, for smaller faces; each time takes
+                four times as long.
+
+        Returns:
+            (box, score) of each face in the pixels of `image`, the highest score first.
+
+        Raises:
+            ImageError: not such an image.
+            OptionError: `upsample` is negative.
+        """
+        check_photograph(image)
+        if upsample < 0:
+            raise OptionError(f"upsample={upsample}; give 0 or how many times to double the image")
+        for _ in range(upsample):
+            image = _doubled(image)
+        if min(image.shape[:2]) < _MIN_SIDE:
+            return []
+        options = self._options
+        tiles = tile(image.shape[0], image.shape[1], options)
+        scores = self._scores(tiled(image, tiles, options.fill))
+        rows, columns = np.nonzero(scores > options.threshold)
+        confidences = scores[rows, columns]
+        order = np.argsort(-confidences, kind="stable")
+        boxes = _boxes(rows[order], columns[order], tiles, options)
+        kept = suppressed(boxes, options.iou, options.covered)
+        boxes = boxes[kept]
+        for _ in range(upsample):
+            # dlib maps back through its 5×5 filter, whose half-sized image lies a little inside.
+            boxes = boxes / 2 - np.array([1.25, 0.75, 1.25, 0.75])
+        boxes = np.floor(boxes + 0.5).tolist()
+        return [
+            FaceBox(tuple(box), score)
+            for box, score in zip(boxes, confidences[order][kept].tolist(), strict=True)
+        ]
+
+    @cached_property
+    def _run(self) -> Any:
+        def run(params: Any, image: jax.Array, valid: jax.Array) -> jax.Array:
+            # Scores near the threshold decide: no TF32 or bfloat16 in their convolutions.
+            with jax.default_matmul_precision("highest"):
+                return self._network(params, image, valid)
+
+        return jax.jit(run)
+
+    def _scores(self, image: np.ndarray) -> np.ndarray:
+        """The map of an image (3, H, W): (rows, columns), each position's score."""
+        rows, columns = (self._options.positions(size) for size in image.shape[1:])
+        if rows < 1 or columns < 1:
+            return np.zeros((0, 0), np.float32)
+        if rows <= _BAND + 2 * self._halo:
+            return self._band(image, bucketed(image.shape[1]))
+        size = self._options.pixels(_BAND + 2 * self._halo)
+        scores = np.empty((rows, columns), np.float32)
+        for start in range(0, rows, _BAND):
+            # Rows beyond the band that a convolution on its way sees are computed, and left out.
+            first, last = max(start - self._halo, 0), min(start + _BAND + self._halo, rows)
+            top = first * self._options.stride
+            band = self._band(image[:, top : top + self._options.pixels(last - first)], size)
+            scores[start : start + _BAND] = band[start - first :][:_BAND]
+        return scores
+
+    def _band(self, image: np.ndarray, height: int) -> np.ndarray:
+        """The map of an image of at most `height` rows, padded so that few programs are compiled.
+
+        What convolutions make of the padding must not leak into the image, where dlib has zeros:
+        `valid` keeps it out.
+        """
+        bucket = (height, bucketed(image.shape[2]))
+        rows, columns = (self._options.positions(size) for size in image.shape[1:])
+        padded = np.zeros((1, 3, *bucket), np.float32)
+        padded[0, :, : image.shape[1], : image.shape[2]] = image
+        valid = np.zeros((1, 1, *(self._options.positions(n) for n in bucket)), np.float32)
+        valid[..., :rows, :columns] = 1
+        scores = self._run(self._network.params, padded, valid)
+        return np.asarray(scores)[0, 0, :rows, :columns]
+
+
+def _proto(source: str | Path | onnx.ModelProto | None) -> onnx.ModelProto:
+    if isinstance(source, onnx.ModelProto):
+        return source
+    path = Path(source) if source is not None else dlib_weights().with_name(_FILE)
+    if not path.is_file():
+        raise ModelError(f"no such file: {path}; give the path of {_FILE}")
+    return dlib2onnx.convert(path) if path.suffix == ".dat" else read_proto(path)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the detector's map means; see `dlib2onnx.mmod.decoding`.
+
+    Attributes:
+        window: width and height of the sliding window in pixels.
+        stride: pixels between the map's positions.
+        offset: the pixel at the centre of the first window.
+        threshold: the score above which there is a face.
+        iou: see `suppressed`.
+        covered: see `suppressed`.
+        rate: each level of the pyramid is (rate − 1) / rate the size of the one before.
+        padding: pixels between the levels.
+        outer_padding: pixels around them.
+        fill: the colour of both.
+    """
+
+    window: tuple[int, int]
+    stride: int
+    offset: int
+    threshold: float
+    iou: float
+    covered: float
+    rate: int
+    padding: int
+    outer_padding: int
+    fill: tuple[float, ...]
+
+    @classmethod
+    def from_metadata(cls, proto: onnx.ModelProto) -> Options:
+        """Read the model's metadata.
+
+        Raises:
+            ModelError: they do not say what is needed, or something that is not decoded yet.
+        """
+        text = {prop.key: prop.value for prop in proto.metadata_props}.get("mmod")
+        if text is None:
+            raise ModelError(
+                "the model's metadata have no 'mmod', which says what its map means: it is no MMOD "
+                f"detector, or not one that dlib2onnx made of {_FILE}"
+            )
+        try:
+            said = json.loads(text)
+            (window,) = said["windows"]
+            pyramid, overlaps = said["pyramid"], said["overlaps_nms"]
+            options = cls(
+                (int(window["width"]), int(window["height"])),
+                int(said["stride"]),
+                int(said["offset"]),
+                float(said["threshold"]),
+                float(overlaps["iou"]),
+                float(overlaps["covered"]),
+                int(pyramid["rate"]),
+                int(pyramid["padding"]),
+                int(pyramid["outer_padding"]),
+                tuple(map(float, pyramid["fill"])),
+            )
+            regression = said["bounding_box_regression"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"the model's metadata 'mmod' cannot be used ({error!r}); convert {_FILE} anew"
+            ) from None
+        least = min(*options.window, options.stride)
+        if regression or least < 1 or options.rate < 2 or len(options.fill) != 3:
+            raise ModelError(
+                "the model's metadata 'mmod' ask for what is not decoded: bounding-box regression, "
+                "sizes that are not positive, or a fill that is no RGB colour"
+            )
+        return options
+
+    def positions(self, size: int) -> int:
+        """How many positions of the map a side of so many pixels has."""
+        return (size - self.pixels(1)) // self.stride + 1
+
+    def pixels(self, positions: int) -> int:
+        """How many pixels the unpadded convolutions see for so many positions."""
+        return (positions - 1) * self.stride + 2 * self.offset + 1
+
+
+def _masked(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+    """Let each padded convolution see zeros where the new input `valid` has them.
+
+    Returns:
+        The model, and how many positions away what it computes for one depends on.
+    """
+    masked = onnx.ModelProto()
+    masked.CopyFrom(proto)
+    nodes, halo = [], 0
+    for node in masked.graph.node:
+        pads = next((a.ints for a in node.attribute if a.name == "pads"), [])
+        if node.op_type == "Conv" and any(pads):
+            halo += max(pads)
+            name = f"{node.name}.masked"
+            nodes.append(helper.make_node("Mul", [node.input[0], "valid"], [name], name=name))
+            node.input[0] = name
+        nodes.append(node)
+    del masked.graph.node[:]
+    masked.graph.node.extend(nodes)
+    shape = ["batch", 1, "rows", "columns"]
+    masked.graph.input.append(helper.make_tensor_value_info("valid", onnx.TensorProto.FLOAT, shape))
+    return masked, halo
+
+
+def bucketed(size: int) -> int:
+    """The next of 8 sizes an octave: at most an eighth too large, and few programs to compile."""
+    step = max(16, 1 << max(size.bit_length() - 4, 0))
+    return -(-size // step) * step
+
+
+class Tiles(NamedTuple):
+    """Where the levels of a pyramid lie in the tiled image.
+
+    Attributes:
+        boxes: (levels, 4) left, top, width, height of each, the image itself first.
+        height: of the tiled image.
+        width: of the tiled image.
+    """
+
+    boxes: np.ndarray
+    height: int
+    width: int
+
+
+def tile(height: int, width: int, options: Options) -> Tiles:
+    """Lay out the pyramid of an image: down on the left, then up on the right."""
+    gap, margin = options.padding, options.outer_padding
+    sizes = _level_sizes(height, width, (options.rate - 1) / options.rate)
+    total = sum(h + gap for h, _ in sizes) - 2 * gap
+    column, previous = 0, 0
+    for h, w in sizes:
+        # dlib reckons with unsigned numbers: where nothing is left the room is huge.
+        room = (width - previous - gap) % 2**64
+        if w <= room and (column - height) * 2 >= total - height:
+            break
+        column, previous = column + h + gap, w
+    column -= gap
+    boxes, y = [], margin
+    while y < column + margin and len(boxes) < len(sizes):
+        h, w = sizes[len(boxes)]
+        boxes.append((margin, y, w, h))
+        y += h + gap
+    y -= gap
+    for h, w in sizes[len(boxes) :]:
+        left, top = margin + width - w, y - h
+        if top < margin + height:  # it would lie on the image itself
+            break
+        boxes.append((left, top, w, h))
+        y -= h + gap
+    return Tiles(np.array(boxes), column + 2 * margin, width + 2 * margin)
+
+
+def _level_sizes(height: int, width: int, rate: float) -> list[tuple[int, int]]:
+    sizes = []
+    while height >= _MIN_LEVEL and width > 0:
+        sizes.append((height, width))
+        height, width = int(rate * height), int(rate * width)
+    return sizes
+
+
+def tiled(image: np.ndarray, tiles: Tiles, fill: tuple[float, ...]) -> np.ndarray:
+    """An image's pyramid in one image, each level resampled from the one before.
+
+    Args:
+        image: (H, W, 3) uint8.
+        tiles: of this image's size.
+        fill: the colour between the levels.
+
+    Returns:
+        (3, tiles.height, tiles.width) float32, from 0 to 255.
+    """
+    whole = np.empty((3, tiles.height, tiles.width), np.float32)
+    whole[:] = np.array(fill, np.float32)[:, None, None]
+    level = image.transpose(2, 0, 1).astype(np.float32)
+    for left, top, width, height in tiles.boxes.tolist():
+        level = resized(level, height, width)
+        whole[:, top : top + height, left : left + width] = level
+    return whole
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear resampling of (C, H, W) that keeps the corner pixels' centres, as dlib's."""
+    if image.shape[1:] == (height, width):
+        return image
+    first, second, share = _neighbours(image.shape[1], height)
+    image = image[:, first] * (1 - share[:, None]) + image[:, second] * share[:, None]
+    first, second, share = _neighbours(image.shape[2], width)
+    return image[:, :, first] * (1 - share) + image[:, :, second] * share
+
+
+def _neighbours(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each sample, the pixels before and after it, and the latter's share (float32)."""
+    places = np.arange(wanted) * ((size - 1) / max(wanted - 1, 1))
+    before = np.minimum(places.astype(np.intp), size - 1)
+    return before, np.minimum(before + 1, size - 1), (places - before).astype(np.float32)
+
+
+def _doubled(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    planes = image.transpose(2, 0, 1).astype(np.float32)
+    # dlib's pyramid_up: the size whose 5×5-filtered half the image is; it truncates.
+    larger = resized(planes, 2 * height + 1, 2 * width + 2)
+    return larger.astype(np.uint8).transpose(1, 2, 0)
+
+
+def _boxes(rows: np.ndarray, columns: np.ndarray, tiles: Tiles, options: Options) -> np.ndarray:
+    """Positions of the map → (n, 4) left, top, right, bottom in the image, whole numbers."""
+    centres = np.stack([columns, rows], axis=1) * options.stride + options.offset
+    level = _nearest(centres, tiles.boxes)
+    reach = (np.array(options.window) - 1) / 2
+    corners = np.concatenate([centres - reach, centres + reach], axis=1)
+    corners -= np.tile(tiles.boxes[level, :2], 2)
+    for depth in range(len(tiles.boxes) - 1):
+        up = corners * (options.rate / (options.rate - 1)) + 0.3
+        corners = np.where((level > depth)[:, None], up, corners)
+    return np.floor(corners + 0.5)
+
+
+def _nearest(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The box (left, top, width, height) nearest to each point, the first of equals: (n,)."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - 1
+    away = points[:, None] - np.clip(points[:, None], low, high)
+    return np.argmin(np.sum(away * away, axis=2), axis=1)
+
+
+def suppressed(boxes: np.ndarray, iou: float, covered: float) -> list[int]:
+    """Which boxes stay when each one removes the weaker ones that overlap it too much.
+
+    Args:
+        boxes: (n, 4) left, top, right, bottom, inclusive; the strongest first.
+        iou: of the intersection, the share of the smallest rectangle around both (dlib's notion)
+            above which they are one face.
+        covered: the share of either box above which they are one face.
+    """
+    area = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)
+    alive, kept = np.ones(len(boxes), bool), []
+    for i in range(len(boxes)):
+        if not alive[i]:
+            continue
+        kept.append(i)
+        box = boxes[i]
+        low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+        inner = np.prod(np.maximum(high - low + 1, 0), axis=1)
+        low, high = np.minimum(boxes[:, :2], box[:2]), np.maximum(boxes[:, 2:], box[2:])
+        outer = np.prod(high - low + 1, axis=1)
+        same = (inner > iou * outer) | (inner > covered * area) | (inner > covered * area[i])
+        alive &= ~same
+    return kept

@@ -1,0 +1,84 @@
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fggb_jax as fx
+from fggb_jax.data.pair_list import PairList
+from fggb_jax.evaluation.scoring import BATCH, score
+
+CARD = fx.Card("tiny", size=(4, 4), layout="HWC")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in memory that counts how often it is read."""
+
+    name: str
+    pixels: np.ndarray
+    reads: list
+
+    def read(self, note=None):
+        self.reads.append(self.name)
+        if self.pixels is None:
+            raise fx.ImageError(f"{self.name} is damaged")
+        return self.pixels
+
+
+@pytest.fixture
+def model():
+    w = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 3, 5)), jnp.float32)
+    return fx.FaceModel(lambda p, x: jnp.tensordot(x, p, 3), w, CARD)
+
+
+def pictures(count, damaged=()):
+    rng, reads = np.random.default_rng(1), []
+    return reads, [
+        Picture(
+            f"{i}.png", None if i in damaged else rng.integers(0, 256, (4, 4, 3), np.uint8), reads
+        )
+        for i in range(count)
+    ]
+
+
+def test_cosines_equal_those_of_single_embeddings(model):
+    """More images than a batch, each read once."""
+    count = BATCH + 5
+    reads, images = pictures(count)
+    pairs = np.random.default_rng(2).integers(0, count, (50, 2))
+    seen = []
+    found = score(
+        model,
+        PairList(images, pairs),
+        lambda photo, name: photo,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    for (a, b), cosine in zip(pairs, found.cosines, strict=True):
+        z = [np.asarray(model(images[i].pixels / np.float32(255))) for i in (a, b)]
+        expected = z[0] @ z[1] / np.linalg.norm(z[0]) / np.linalg.norm(z[1])
+        assert abs(cosine - expected) < 1e-5
+    assert sorted(reads) == sorted(image.name for image in images)
+    assert seen == [(BATCH, count), (count, count)]
+    assert found.errors == {}
+
+
+def test_a_bad_image_costs_its_own_pairs_only(model):
+    _, images = pictures(4, damaged={1})
+
+    def to_face(photo, name):
+        if name == "3.png":
+            raise fx.ImageError("no face found in 3.png")
+        return photo
+
+    pairs = np.array([[0, 2], [0, 1], [2, 3], [2, 0]])
+    found = score(model, PairList(images, pairs), to_face)
+    assert np.isnan(found.cosines).tolist() == [False, True, True, False]
+    assert found.errors == {"1.png": "1.png is damaged", "3.png": "no face found in 3.png"}
+
+
+def test_all_bad_images_leave_no_score(model):
+    _, images = pictures(2, damaged={0, 1})
+    found = score(model, PairList(images, np.array([[0, 1]])), lambda photo, name: photo)
+    assert np.isnan(found.cosines).all()
+    assert len(found.errors) == 2
