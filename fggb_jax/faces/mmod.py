@@ -105,7 +105,7 @@ class MmodDetector:
         for _ in range(upsample):
             # dlib maps back through its 5×5 filter, whose half-sized image lies a little inside.
             boxes = boxes / 2 - np.array([1.25, 0.75, 1.25, 0.75])
-        boxes = np.floor(boxes + 0.5).tolist()
+        boxes = _whole(boxes).tolist()
         return [
             FaceBox(tuple(box), score)
             for box, score in zip(boxes, confidences[order][kept].tolist(), strict=True)
@@ -376,7 +376,12 @@ def _boxes(rows: np.ndarray, columns: np.ndarray, tiles: Tiles, options: Options
     for depth in range(len(tiles.boxes) - 1):
         up = corners * (options.rate / (options.rate - 1)) + 0.3
         corners = np.where((level > depth)[:, None], up, corners)
-    return np.floor(corners + 0.5)
+    return _whole(corners)
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """Round as dlib does: a half goes away from zero."""
+    return np.sign(numbers) * np.floor(np.abs(numbers) + 0.5) + 0.0  # no −0
 
 
 def _nearest(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:

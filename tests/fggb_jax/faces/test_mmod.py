@@ -92,6 +92,13 @@ def test_odd_sizes(detector, oracle, portrait, size):
     agree(detector, oracle, np.ascontiguousarray(portrait[150 : 150 + size[0], 80 : 80 + size[1]]))
 
 
+def test_a_face_beyond_the_edge(detector, oracle, portrait):
+    """Its box begins at half a pixel below zero, which dlib rounds away from zero."""
+    image = np.asarray(Image.fromarray(portrait).resize((150, 188)))[:, 45:]
+    assert agree(detector, oracle, np.ascontiguousarray(image)) == 1
+    assert detector.detect(image)[0].box[0] == -13  # of −12.5
+
+
 def test_photographs(detector, oracle, shared):
     people = sorted((shared / "lfw" / "images").iterdir())[10:12]
     images = [np.asarray(Image.open(min(p.glob("*.jpg"))).convert("RGB")) for p in people]
