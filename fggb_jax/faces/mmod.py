@@ -292,9 +292,9 @@ def tile(height: int, width: int, options: Options) -> Tiles:
     total = sum(h + gap for h, _ in sizes) - 2 * gap
     column, previous = 0, 0
     for h, w in sizes:
-        # dlib reckons with unsigned numbers: where nothing is left the room is huge.
-        room = (width - previous - gap) % 2**64
-        if w <= room and (column - height) * 2 >= total - height:
+        # Where the room is negative dlib, unsigned, takes it for huge: that only matters to images
+        # under 24 pixels wide, which hold no face.
+        if w <= width - previous - gap and (column - height) * 2 >= total - height:
             break
         column, previous = column + h + gap, w
     column -= gap
