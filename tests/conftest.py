@@ -20,6 +20,14 @@ SHARED = Path(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cards_of_ones_own(tmp_path_factory):
+    """A developer's own cards and calibrated thresholds change no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FGGB_CARDS", str(tmp_path_factory.mktemp("cards")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real faces and models that lies beside the project."""

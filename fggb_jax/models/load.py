@@ -14,9 +14,10 @@ import onnx
 import dlib2onnx
 import onnx2jax
 from fggb_jax.errors import ModelError
-from fggb_jax.models import zoo
+from fggb_jax.models import calibration, zoo
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
+from fggb_jax.models.user_cards import user_cards
 
 DEFAULT = "dlib-resnet-v1"
 _DLIB_PACKAGE = "face_recognition_models"
@@ -33,7 +34,7 @@ def cards() -> dict[str, Card]:
 
 def all_cards() -> dict[str, Card]:
     """The user's own cards and the shipped ones, which win where names are the same."""
-    return {**zoo.user_cards(), **cards()}
+    return {**user_cards(), **cards()}
 
 
 def load_model(
@@ -45,14 +46,15 @@ def load_model(
         model: a card's name (`fggb models`), whose weights are fetched where they are not here
             yet; the path of an .onnx file or of dlib's .dat file; or an onnx.ModelProto.
         card: the preprocessing. Where it is not given, a file whose sha256 a card knows gets that
-            card, else the .toml beside the file (face.onnx → face.toml) is read.
+            card, else the .toml beside the file (face.onnx → face.toml) is read; and a threshold
+            that `fggb verify PAIRS --calibrate` stored for these weights replaces the card's.
 
     Returns:
         A `FaceModel`, its parameters on JAX's default device.
 
     Raises:
-        ModelError: no such name or file, a file whose sha256 is not its card's, no card, or a
-            network that does not map one face to one embedding.
+        ModelError: no such name or file, a file whose sha256 is not its card's, no card, a
+            network that does not map one face to one embedding, or a damaged stored threshold.
 
     Example:
         >>> import fggb_jax as fx
@@ -60,6 +62,12 @@ def load_model(
         >>> model.embed(images).shape                          # doctest: +SKIP
         (2, 128)
     """
+    loaded = _load(model, card)
+    # Who gives a card says which threshold is meant.
+    return loaded if card is not None else _calibrated(loaded)
+
+
+def _load(model: str | Path | onnx.ModelProto, card: Card | None) -> FaceModel:
     if isinstance(model, onnx.ModelProto):
         return _from_onnx(model, card, _sha256(model.SerializeToString()), "the ModelProto")
     if isinstance(model, str) and (known := all_cards().get(model)) is not None:
@@ -70,6 +78,11 @@ def load_model(
             f"{str(model)!r} is neither a model's name nor a file; names: {', '.join(all_cards())}"
         )
     return _from_file(path, card)
+
+
+def _calibrated(model: FaceModel) -> FaceModel:
+    card = calibration.calibrated(model.card, model.sha256)
+    return FaceModel(model.function, model.params, card, model.sha256)
 
 
 def _from_name(known: Card, card: Card | None) -> FaceModel:
