@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -19,11 +19,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fggb_jax.errors import FggbError, ImageError, ModelError, OptionError
+from fggb_jax.faces.detector_card import DetectorCard, detector_cards
 
 if TYPE_CHECKING:
     from fggb_jax.data.pair_list import PairList
     from fggb_jax.evaluation import VerificationReport
     from fggb_jax.explanation import Explanation
+    from fggb_jax.faces.detection import Detector
     from fggb_jax.faces.finder import FoundFace
     from fggb_jax.models.card import Card
     from fggb_jax.models.face_model import FaceModel
@@ -46,7 +48,11 @@ results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 MethodOption = Annotated[str, typer.Option(help="The attribution method.")]
 ThresholdOption = Annotated[
-    str, typer.Option(help="The cosine from which a pair is accepted; auto takes the card's.")
+    str,
+    typer.Option(
+        help="The cosine from which a pair is accepted; auto takes the one that "
+        "`fggb verify --calibrate` stored, else the card's."
+    ),
 ]
 ModelOption = Annotated[
     str, typer.Option(help="A name of `fggb models`, or the path of an .onnx file.")
@@ -55,7 +61,11 @@ FaceOption = Annotated[
     str, typer.Option(help="Which of several faces: largest, center, or an index from the left.")
 ]
 DetectorOption = Annotated[
-    str, typer.Option(help="auto (dlib's), or the path of a YuNet or SCRFD .onnx file.")
+    str,
+    typer.Option(
+        help="auto, dlib, yunet, or the path of a YuNet or SCRFD .onnx file; auto takes dlib's for "
+        "models that are aligned by dlib's points, for others YuNet where it is here, else dlib's."
+    ),
 ]
 GradientOption = Annotated[
     str | None, typer.Option(help="FGGB: magnitude (the default) or signed.")
@@ -120,7 +130,7 @@ def explain(
     if aligned:
         faces = [_Face(_fit(photo, path, loaded)) for photo, path in _pairs(photos, probe, gallery)]
     else:
-        find = _finder(loaded, detector, landmarks, face)
+        find = _finder(loaded, detector, landmarks, face, _folder(model))
         faces = [find(photo, path) for photo, path in _pairs(photos, probe, gallery)]
     if (faces[0].chip == faces[1].chip).all():
         raise ImageError(
@@ -150,6 +160,9 @@ def verify(
     rule: Annotated[
         str, typer.Option(help="How the threshold is set: eer, or far=1e-3 and the like.")
     ] = "eer",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Store the threshold, for `--threshold auto`.")
+    ] = False,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The images are aligned faces already.")
     ] = False,
@@ -174,8 +187,9 @@ def verify(
         raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
     _use_compilation_cache()
     loaded = load_model(model)
+    to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
     with _progress("images") as report:
-        scores = score(loaded, listed, _to_face(loaded, aligned, detector, face), progress=report)
+        scores = score(loaded, listed, to_face, progress=report)
     scored = ~np.isnan(scores.cosines)
     for name, why in scores.errors.items():
         _note(f"{name}: {why}")
@@ -196,6 +210,8 @@ def verify(
         results.print_json(json.dumps({**found.to_dict(), "model": loaded.card.name}))
     else:
         results.print(escape(found.table()))
+    if calibrate:
+        _store(found, loaded, faces)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -207,20 +223,26 @@ def models(context: typer.Context) -> None:
 
 @models_app.command("list", epilog="Example:  fggb models list")
 def list_models(as_json: JsonOption = False) -> None:
-    """List the models that a card is known for."""
+    """List the models and the detectors that a card is known for."""
     from fggb_jax.models import zoo
 
     known = _cards()
+    entries = [_entries(card) for card in known.values()]
+    detectors = [card for name, card in _weights().items() if name not in known]
     if as_json:
-        results.print_json(json.dumps([card.to_dict() for card in known.values()]))
+        results.print_json(json.dumps(entries + [asdict(card) for card in detectors]))
         return
     table = Table("name", "face", "channels", "threshold", "here", "licence", box=None)
-    for card in known.values():
+    for card, values in zip(known.values(), entries, strict=True):
         size = f"{card.size[0]}×{card.size[1]} {card.color}"
-        threshold = "–" if card.threshold is None else f"{card.threshold:g}"
+        threshold = "–" if values["threshold"] is None else f"{values['threshold']:g}"
+        threshold += ", calibrated here" if values["calibrated_here"] else ""
         here = "package" if card.name == DEFAULT_MODEL else "cache" if zoo.is_cached(card) else "–"
         row = (card.name, size, card.dimension, threshold, here, card.licence)
         table.add_row(*(escape(str(cell)) for cell in row))
+    for card in detectors:
+        here = "cache" if zoo.is_cached(card) else "–"
+        table.add_row(card.name, "detector", "–", "–", here, escape(card.licence))
     results.print(table)
 
 
@@ -229,8 +251,9 @@ def show_model(
     name: Annotated[str, typer.Argument(help="A name of `fggb models list`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show one model's card."""
-    values = _card(name).to_dict()
+    """Show one model's card, with the threshold in use."""
+    card = _card(name)
+    values = asdict(card) if isinstance(card, DetectorCard) else _entries(card)
     if as_json:
         results.print_json(json.dumps(values))
         return
@@ -278,23 +301,41 @@ def add_model(
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
 ) -> None:
     """Make a model of your own known by name."""
-    from fggb_jax.models import zoo
+    from fggb_jax.models import user_cards
 
-    results.print(escape(str(zoo.add(path, name))))
+    results.print(escape(str(user_cards.add(path, name))))
 
 
 def _cards() -> dict[str, Card]:
     """All cards; what is wrong with a user's own one is noted."""
-    from fggb_jax.models import zoo
     from fggb_jax.models.load import cards
+    from fggb_jax.models.user_cards import user_cards
 
-    return {**cards(), **zoo.user_cards(report=_note)}
+    return {**cards(), **user_cards(report=_note)}
 
 
-def _card(name: str) -> Card:
-    if name not in (known := _cards()):
+def _weights() -> dict[str, Card | DetectorCard]:
+    """The cards of models and of detectors."""
+    return {**detector_cards(), **_cards()}
+
+
+def _card(name: str) -> Card | DetectorCard:
+    if name not in (known := _weights()):
         raise ModelError(f"no card {name!r}; known are {', '.join(known)}")
     return known[name]
+
+
+def _entries(card: Card) -> dict[str, Any]:
+    """A card with the threshold in use, and the file of one that was calibrated here."""
+    from fggb_jax.models import calibration
+
+    try:
+        used = calibration.calibrated(card, card.sha256)
+    except ModelError as error:
+        _note(str(error))
+        used = card
+    path = card.sha256 and calibration.file_of(card.sha256)
+    return {**used.to_dict(), "calibrated_here": str(path) if used is not card else None}
 
 
 def _asks() -> bool:
@@ -337,11 +378,29 @@ def _pairs(photos: list[Any], probe: Path, gallery: Path) -> Iterator[tuple[Any,
     return zip(photos, (probe, gallery), strict=True)
 
 
+def _folder(model: str) -> Path | None:
+    """The folder of a model that is given as a file: a detector may lie beside it."""
+    return Path(model).parent if Path(model).is_file() else None
+
+
+def _detector(model: FaceModel, source: str, beside: Path | None) -> Detector:
+    """The detector asked for; a note where a better one could be had."""
+    from fggb_jax.faces.finder import detector_for
+
+    chosen = detector_for(model.card, source, beside=beside)
+    if source == "auto" and chosen.schemes == ("dlib-68",):
+        _note(
+            "five landmarks are derived from dlib's 68, whose training data exclude commercial "
+            "use; YuNet's are better and free: fggb models get yunet"
+        )
+    return chosen
+
+
 def _finder(
-    model: FaceModel, detector: str, landmarks: Path | None, which: str
+    model: FaceModel, detector: str, landmarks: Path | None, which: str, beside: Path | None
 ) -> Callable[[Any, Path], _Face]:
     """What turns a photograph into an aligned face, with its notes printed."""
-    from fggb_jax.faces.finder import detector_for, find_face, given_face
+    from fggb_jax.faces.finder import find_face, given_face
     from fggb_jax.faces.landmark_files import read_landmarks
 
     if landmarks is not None:
@@ -352,7 +411,7 @@ def _finder(
                 raise ImageError(f"{landmarks} has no landmarks of {path}; add a line for it")
             return given_face(photo, model.card, points)
     else:
-        chosen = detector_for(model.card, detector)
+        chosen = _detector(model, detector, beside)
 
         def find(photo: Any, path: Path) -> FoundFace:
             return find_face(photo, model.card, chosen, which=which, name=str(path))
@@ -367,21 +426,36 @@ def _finder(
 
 
 def _to_face(
-    model: FaceModel, aligned: bool, detector: str, which: str
-) -> Callable[[Any, str], Any]:
-    """What `score` asks for: a photograph's aligned face, quietly."""
+    model: FaceModel, aligned: bool, detector: str, which: str, beside: Path | None
+) -> tuple[Callable[[Any, str], Any], str]:
+    """What `score` asks for, a photograph's aligned face, quietly; and who finds it, in words."""
     if aligned:
         from fggb_jax.data.images import resize_aligned
 
-        return lambda photo, name: resize_aligned(photo, model.card.size, name)
-    from fggb_jax.faces.finder import detector_for, find_face
+        return lambda photo, name: resize_aligned(photo, model.card.size, name), "aligned faces"
+    from fggb_jax.faces.finder import find_face
 
-    chosen = detector_for(model.card, detector)
+    chosen = _detector(model, detector, beside)
 
     def to_face(photo: Any, name: str) -> Any:
         return find_face(photo, model.card, chosen, which=which, name=name).aligned.chip
 
-    return to_face
+    return to_face, f"faces by {chosen.name}"
+
+
+def _store(found: VerificationReport, model: FaceModel, faces: str) -> None:
+    """Keep the threshold for `--threshold auto`, and say so."""
+    from fggb_jax.models import calibration
+
+    assert model.sha256 is not None  # load_model knows it of every model
+    name = model.card.name
+    path = calibration.store(
+        model.sha256, found.threshold, found.threshold_source, model=name, detector=faces
+    )
+    _note(
+        f"the threshold is stored in {path}: `--threshold auto` uses it for {name} from now on; "
+        "delete the file to undo that"
+    )
 
 
 def _write_verification(

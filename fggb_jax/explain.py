@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,6 +19,7 @@ from fggb_jax.explanation import Explanation, check_threshold
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
+LIBRARIES = ("fggb-jax", "jax", "jaxlib", "numpy", "onnx")
 PRECISIONS = ("default", "high", "highest")
 
 
@@ -41,7 +42,8 @@ def explain(
         probe: the aligned face that is asked about, (H, W, 3) RGB, uint8 or float in [0, 1].
         gallery: the aligned face that it is compared with, likewise.
         method: one of `methods()`.
-        threshold: the cosine from which a pair is accepted; "auto" takes the card's.
+        threshold: the cosine from which a pair is accepted; "auto" takes the card's, where
+            `load_model` puts the one that `fggb verify PAIRS --calibrate` stored.
         precision: of matrix products on GPU and TPU: "highest" is full float32; "high" and
             "default" are faster and coarser. No difference on a CPU.
         memory: a budget in bytes for what the method computes at once; 1 GiB where None.
@@ -103,7 +105,8 @@ def _threshold(threshold: float | str, card: Card) -> tuple[float, str]:
         return check_threshold(threshold), "given"
     if card.threshold is None:
         raise OptionError(
-            f"the card of {card.name!r} has no threshold: give threshold=, a cosine in [-1, 1]"
+            f"the card of {card.name!r} has no threshold: give one (threshold=, --threshold), a "
+            "cosine in [-1, 1], or measure and store it with `fggb verify PAIRS --calibrate`"
         )
     return card.threshold, card.threshold_source or f"card {card.name!r}"
 
@@ -129,12 +132,20 @@ def _provenance(
         "card": model.card.to_dict(),
         "precision": precision,
         "device": f"{device.platform}: {device.device_kind}",
-        "versions": _versions(),
+        "versions": library_versions(),
     }
 
 
-def _versions() -> dict[str, str]:
-    names = ("fggb-jax", "jax", "jaxlib", "numpy", "onnx")
+def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
+    """Python's version and those of packages, such as a result records; "not installed" else.
+
+    Args:
+        names: of the packages, as pip knows them.
+
+    Example:
+        >>> library_versions(["no-such-package"])["no-such-package"]
+        'not installed'
+    """
     found = {"python": platform.python_version()}
     for name in names:
         try:

@@ -12,7 +12,13 @@ from fggb_jax.errors import ImageError, ModelError, OptionError
 from fggb_jax.faces import landmarks as schemes
 from fggb_jax.faces.align import Aligned, align
 from fggb_jax.faces.detection import Detection, Detector
+from fggb_jax.faces.detector_card import detector_cards
+from fggb_jax.models import zoo
 from fggb_jax.models.card import Card
+from onnx2jax import OnnxError
+from onnx2jax.graph import read_proto
+
+_MOST_OF_SCRFD = 9  # outputs; YuNet has more
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +126,23 @@ def _centre(face: Detection) -> np.ndarray:
     return np.array([left + right, top + bottom]) / 2
 
 
-def detector_for(card: Card, source: str | Path = "auto") -> Detector:
+def detector_for(
+    card: Card, source: str | Path = "auto", *, beside: Path | None = None
+) -> Detector:
     """A detector whose landmarks suit a card.
 
     Args:
         card: of the model.
-        source: "auto" takes dlib's detector with the landmarks that the card asks for, which come
-            with the extra `demo`; or the path of a YuNet or SCRFD .onnx file.
+        source: the name of a detector's card (`detector_cards()`), whose weights are fetched where
+            they are not here yet; "dlib", whose files come with the extra `demo`; or the path of a
+            YuNet or SCRFD .onnx file. "auto" takes dlib's for models that are aligned by dlib's
+            points. For others it takes YuNet where its weights are here, since its five points
+            are those that these models were trained on, else five derived from dlib's 68.
+        beside: a folder in which "auto" looks for YuNet too: that of the model's file.
 
     Raises:
-        ModelError: the card names no alignment, or the detector cannot supply its landmarks.
+        ModelError: the card names no alignment, or the detector cannot be had, or cannot supply
+            the card's landmarks.
     """
     if card.landmarks is None or card.template is None:
         raise ModelError(
@@ -138,10 +151,13 @@ def detector_for(card: Card, source: str | Path = "auto") -> Detector:
         )
     schemes.check_scheme(card.landmarks)
     if source == "auto":
+        source = _best_here(card.landmarks, beside)
+    if source == "dlib":
         from fggb_jax.faces.dlib_detector import DlibDetector
 
         return DlibDetector("dlib-5" if card.landmarks == "dlib-5" else "dlib-68")
-    detector = _from_file(Path(source))
+    known = detector_cards().get(str(source))
+    detector = _from_file(Path(source) if known is None else zoo.fetch(known))
     # Whether the points lead to the card's is asked of points that are there.
     example = {s: np.zeros((schemes.SCHEMES[s].count, 2)) for s in detector.schemes}
     if schemes.find(example, card.landmarks) is None:
@@ -152,12 +168,25 @@ def detector_for(card: Card, source: str | Path = "auto") -> Detector:
     return detector
 
 
+def _best_here(scheme: str, beside: Path | None) -> str | Path:
+    if scheme == "dlib-5":
+        return "dlib"
+    return zoo.find(detector_cards()["yunet"], beside) or "dlib"
+
+
 def _from_file(path: Path) -> Detector:
-    """YuNet or SCRFD: the file's outputs tell which."""
+    """YuNet or SCRFD: the number of the file's outputs tells which."""
     from fggb_jax.faces.scrfd import ScrfdDetector
     from fggb_jax.faces.yunet import YunetDetector
 
+    if not path.is_file():
+        raise ModelError(
+            f"no detector {str(path)!r}: give auto, dlib, {', '.join(detector_cards())}, or the "
+            "path of a YuNet or SCRFD .onnx file"
+        )
     try:
-        return YunetDetector(path)
-    except ModelError:
-        return ScrfdDetector(path)
+        proto = read_proto(path)
+    except OnnxError as error:
+        raise ModelError(f"the detector {path} cannot be read: {error}") from None
+    many = len(proto.graph.output) > _MOST_OF_SCRFD
+    return YunetDetector(path) if many else ScrfdDetector(path)

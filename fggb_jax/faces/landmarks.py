@@ -38,6 +38,22 @@ SCHEMES = {
     ),
 }
 
+# Which of the 68 points each one is in a mirrored photograph: jaw, brows, nose, eyes, lips.
+MIRROR_68 = np.array(
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *range(27, 31),
+        *range(35, 30, -1),
+        *(45, 44, 43, 42, 47, 46),
+        *(39, 38, 37, 36, 41, 40),
+        *range(54, 47, -1),
+        *range(59, 54, -1),
+        *range(64, 59, -1),
+        *range(67, 64, -1),
+    ]
+)
+
 
 def _arcface_from_68(p: np.ndarray) -> np.ndarray:
     return np.stack([p[36:42].mean(axis=0), p[42:48].mean(axis=0), p[30], p[48], p[54]])

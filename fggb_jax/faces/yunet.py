@@ -20,8 +20,8 @@ from onnx2jax.graph import read_proto
 STRIDES = (8, 16, 32)
 SMALLEST = 320  # side of the least canvas in pixels; each other one is twice the last
 SIDE = 640  # of the canvas on which a large photograph is looked at first
-WIDTHS = (80, 100, 120, 140, 160)  # of a face whose landmarks are wanted, in pixels
-CLOSE_UP = 320  # side of the canvas on which it is drawn
+WIDTHS = (80, 120, 160)  # of a face whose landmarks are wanted, in pixels
+CLOSE_UP = 256  # side of the canvas on which it is drawn
 CLOSE_UP_THRESHOLD = 0.3  # a face that is known to be there needs no high score
 SAME_FACE = 0.4  # the least overlap (intersection over union) of its boxes at two scales
 AGREEING = 0.6  # the least overlap with the best box, at one scale, of one whose landmarks count

@@ -11,6 +11,7 @@ import fggb_jax as fx
 import networks
 from fggb_jax import cli
 from fggb_jax.data import samples
+from fggb_jax.models import calibration
 
 FILES = {"result.json", "maps.npz", "figure.png", "report.html"}
 
@@ -257,6 +258,67 @@ def test_verify_counts_scores_and_names_what_it_drops(faces, tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {"verification.json", "roc.png", "scores.csv"}
 
 
+@pytest.fixture
+def pairs(faces, tmp_path, monkeypatch):
+    """Two genuine pairs and two impostors, and a place of this test's for stored thresholds."""
+    monkeypatch.setenv("FGGB_CARDS", str(tmp_path / "cards"))
+    names = ("obama_a", "obama_b", 1), ("obama_b", "obama_a", 1)
+    names += ("obama_a", "biden", 0), ("obama_b", "biden", 0)
+    rows = [f"{faces / a}.png,{faces / b}.png,{same}" for a, b, same in names]
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(["probe,gallery,same", *rows]) + "\n")
+    return path
+
+
+def calibrate(capsys, faces, pairs, *more):
+    """(threshold, standard error) of `fggb verify --calibrate`."""
+    model = ("--model", faces / "small.onnx")
+    status, out, err = run(
+        capsys, "verify", pairs, *model, "--aligned", "--calibrate", "--json", *more
+    )
+    assert status == 0
+    return json.loads(out)["threshold"], err
+
+
+def test_a_calibrated_threshold_is_the_automatic_one(faces, pairs, tmp_path, capsys):
+    threshold, err = calibrate(capsys, faces, pairs)
+    (stored,) = (tmp_path / "cards" / "thresholds").iterdir()
+    assert f"note: the threshold is stored in {stored}: `--threshold auto` uses it for small" in err
+    assert "delete the file to undo that" in err
+    _, out, _ = explain(
+        capsys, faces, "obama_a.png", "biden.png", "--json", "--out", tmp_path / "out"
+    )
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
+    assert result == json.loads(out)
+    assert result["threshold"] == threshold != 0.5
+    for words in (
+        "Equal error rate on 2 genuine and 2 impostor pairs of",
+        "model small, EER ",
+        "; aligned faces; calibrated by `fggb verify` on 20",
+    ):
+        assert words in result["threshold_source"]
+    stored.unlink()
+    _, out, _ = explain(
+        capsys, faces, "obama_a.png", "biden.png", "--json", "--out", tmp_path / "out"
+    )
+    assert json.loads(out)["threshold_source"] == "a guess"
+
+
+def test_a_far_is_calibrated_for(faces, pairs, tmp_path, capsys):
+    threshold, _ = calibrate(capsys, faces, pairs, "--rule", "far=0.5")
+    _, out, _ = explain(
+        capsys, faces, "obama_a.png", "biden.png", "--json", "--out", tmp_path / "out"
+    )
+    result = json.loads(out)
+    assert result["threshold"] == threshold
+    assert result["threshold_source"].startswith("FAR at most 0.5 on 2 genuine and 2 impostor")
+
+
+def test_verify_alone_stores_nothing(faces, pairs, tmp_path, capsys):
+    assert run(capsys, "verify", pairs, "--model", faces / "small.onnx", "--aligned")[0] == 0
+    assert not (tmp_path / "cards").exists()
+
+
 def test_pairs_without_labels_cannot_be_verified(faces, capsys):
     (faces / "unlabelled.csv").write_text("probe,gallery\nobama_a.png,biden.png\n")
     status, _, err = run(
@@ -289,6 +351,24 @@ def test_models_are_listed_and_shown(capsys):
     assert json.loads(out)["sha256"].startswith("0ba9fbfa")
     status, _, err = run(capsys, "models", "show", "arcface")
     assert (status, err.split(";")[0]) == (1, "error: no card 'arcface'")
+
+
+def test_models_are_shown_with_the_threshold_in_use(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FGGB_CARDS", str(tmp_path))
+    sface = fx.cards()["sface"]
+    path = calibration.store(sface.sha256, 0.125, "a rule", model="sface", detector="aligned faces")
+    _, out, _ = run(capsys, "models", "show", "sface", "--json")
+    shown = json.loads(out)
+    assert (shown["threshold"], shown["calibrated_here"]) == (0.125, str(path))
+    assert shown["threshold_source"].startswith("a rule; aligned faces; calibrated by")
+    _, out, _ = run(capsys, "models", "list")
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "0.125, calibrated here" in lines["sface"]
+    assert "0.272 " in lines["mobilefacenet"]
+    path.write_text("threshold = ")
+    status, out, err = run(capsys, "models", "show", "sface", "--json")
+    assert (status, json.loads(out)["threshold"]) == (0, sface.threshold)
+    assert f"note: {path} is no stored threshold" in err
 
 
 def test_wrong_usage_is_status_2(capsys):

@@ -4,6 +4,7 @@ import pytest
 
 import fggb_jax as fx
 from fggb_jax.data import samples
+from fggb_jax.explain import library_versions
 
 CARD = fx.Card("tiny", size=(8, 8), layout="HWC", threshold=0.5, threshold_source="a study")
 
@@ -49,6 +50,12 @@ def test_provenance_says_everything(tiny, pair):
     assert p["device"].startswith("cpu")
     assert {"python", "jax", "numpy", "fggb-jax"} <= p["versions"].keys()
     assert p["card"]["size"] == (8, 8)
+
+
+def test_versions_of_what_is_not_there_are_said():
+    found = library_versions(["numpy", "no-such-package"])
+    assert found["numpy"] == np.__version__
+    assert found["no-such-package"] == "not installed"
 
 
 def test_images_are_kept_and_floats_accepted(tiny, pair):
@@ -98,6 +105,7 @@ def test_a_dead_model_is_named(pair):
 
 def test_a_card_without_threshold_asks_for_one(tiny, pair):
     model = fx.FaceModel(tiny.function, tiny.params, fx.Card("t", size=(8, 8), layout="HWC"))
-    with pytest.raises(fx.OptionError, match="card of 't' has no threshold: give threshold="):
+    both = r"card of 't' has no threshold: give one .*or measure.*`fggb verify PAIRS --calibrate`"
+    with pytest.raises(fx.OptionError, match=both):
         fx.explain(model, *pair)
     assert fx.explain(model, *pair, threshold=0.1).provenance["threshold_source"] == "given"

@@ -75,6 +75,46 @@ def test_a_detector_without_the_landmarks_is_named(model_file):
         finder.detector_for(fx.cards()["dlib-resnet-v1"], path)
 
 
+@pytest.fixture
+def nothing_here(tmp_path, monkeypatch):
+    """No weights in any cache."""
+    monkeypatch.setenv("FGGB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FGGB_SOURCE", raising=False)
+
+
+def test_auto_takes_yunet_where_its_weights_are(nothing_here, dlib_proto, model_file, monkeypatch):
+    models = model_file("face_detection_yunet_2023mar.onnx").parent
+    assert finder.detector_for(CARD).name == "dlib-mmod, dlib-68"
+    assert finder.detector_for(CARD, beside=models).name == "yunet"
+    monkeypatch.setenv("FGGB_SOURCE", str(models))
+    assert finder.detector_for(CARD).name == "yunet"
+    assert finder.detector_for(CARD, "dlib").name == "dlib-mmod, dlib-68"
+    dlib = finder.detector_for(fx.cards()["dlib-resnet-v1"], beside=models)
+    assert dlib.name == "dlib-mmod, dlib-5"
+
+
+def test_another_file_of_yunets_name_is_not_taken(nothing_here, dlib_proto, tmp_path):
+    (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"another")
+    assert finder.detector_for(CARD, beside=tmp_path).name == "dlib-mmod, dlib-68"
+
+
+def test_a_detector_by_name_comes_from_the_zoo(nothing_here, model_file, monkeypatch):
+    monkeypatch.setenv("FGGB_OFFLINE", "1")
+    with pytest.raises(fx.ModelError, match="'yunet' cannot be downloaded offline"):
+        finder.detector_for(CARD, "yunet")
+    monkeypatch.setenv("FGGB_SOURCE", str(model_file("").parent / "models"))
+    assert finder.detector_for(CARD, "yunet").name == "yunet"
+
+
+def test_a_detector_that_is_none(tmp_path):
+    with pytest.raises(fx.ModelError, match=r"no detector 'nowhere\.onnx': give auto, dlib, yunet"):
+        finder.detector_for(CARD, "nowhere.onnx")
+    broken = tmp_path / "yunet.onnx"
+    broken.write_bytes(b"broken")
+    with pytest.raises(fx.ModelError, match=r"the detector .*yunet\.onnx cannot be read"):
+        finder.detector_for(CARD, broken)
+
+
 @pytest.mark.parametrize("name", samples.NAMES)
 def test_the_default_detector_finds_the_sample_faces(dlib_proto, name):
     """The chip that it leads to is the shipped one, made by dlib, to the network."""
