@@ -10,7 +10,6 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+# What a figure may depend on besides the libraries that every result records.
 PACKAGES = (
-    *("fggb-jax", "jax", "jaxlib", "numpy", "onnx", "onnxruntime", "torch"),
-    *("dlib-bin", "opencv-python-headless", "scikit-image", "scikit-learn"),
+    *("onnxruntime", "torch", "dlib-bin", "opencv-python-headless"),
+    *("scikit-image", "scikit-learn"),
 )
 MODELS = ("dlib-resnet-v1", "mobilefacenet", "sface")
 _FILES = {"mobilefacenet": "mobilefacenet.onnx", "sface": "face_recognition_sface_2021dec.onnx"}
@@ -67,12 +67,8 @@ def environment() -> dict[str, Any]:
     """What a figure depends on besides the code."""
     import jax
 
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
+    from fggb_jax.explain import LIBRARIES, library_versions
+
     device = jax.devices()[0]
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -80,7 +76,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "load_average": [round(x, 2) for x in os.getloadavg()],
-        "versions": found,
+        "versions": library_versions(LIBRARIES + PACKAGES),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from fggb_jax.faces.detector_card import DetectorCard, detector_cards
 if TYPE_CHECKING:
     from fggb_jax.data.pair_list import PairList
     from fggb_jax.evaluation import VerificationReport
+    from fggb_jax.evaluation.scoring import Scores
     from fggb_jax.explanation import Explanation
     from fggb_jax.faces.detection import Detector
     from fggb_jax.faces.finder import FoundFace
@@ -169,27 +170,39 @@ def verify(
     face: FaceOption = "center",
     detector: DetectorOption = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="A folder for verification.json, roc.png and scores.csv.")
+        Path | None,
+        typer.Option(
+            help="A folder for verification.json, roc.png, scores.csv, errors.csv, embeddings.npz."
+        ),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Only images that failed in the run of --out.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well a model verifies labelled pairs: EER, AUC, TAR at FAR, the threshold.
 
     Of several faces the one in the middle counts: data sets are cropped around the person meant.
+    An image that fails costs its own pairs, which are named; the exit status is 1 then.
     """
     from fggb_jax import evaluation
     from fggb_jax.data.pairs import read_pairs
+    from fggb_jax.evaluation.kept import kept
     from fggb_jax.evaluation.scoring import score
     from fggb_jax.models.load import load_model
 
+    if retry_failed and out is None:
+        raise OptionError("--retry-failed needs --out, the folder of the run that failed")
     listed = read_pairs(pairs, images)
     if listed.same is None:
         raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
     _use_compilation_cache()
     loaded = load_model(model)
     to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
+    run = _run(loaded, faces, face)
+    known = kept(out, listed, run) if out and retry_failed else None
     with _progress("images") as report:
-        scores = score(loaded, listed, to_face, progress=report)
+        scores = score(loaded, listed, to_face, known=known, progress=report)
     scored = ~np.isnan(scores.cosines)
     for name, why in scores.errors.items():
         _note(f"{name}: {why}")
@@ -205,13 +218,15 @@ def verify(
         data=f"{listed.source}, model {loaded.card.name}",
     )
     if out is not None:
-        _write_verification(found, listed, scores.cosines, loaded.card.name, out)
+        _write_verification(found, listed, scores, loaded.card.name, run, out)
     if as_json:
         results.print_json(json.dumps({**found.to_dict(), "model": loaded.card.name}))
     else:
         results.print(escape(found.table()))
     if calibrate:
         _store(found, loaded, faces)
+    if found.dropped:
+        raise typer.Exit(1)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -458,27 +473,55 @@ def _store(found: VerificationReport, model: FaceModel, faces: str) -> None:
     )
 
 
+def _run(model: FaceModel, faces: str, which: str) -> dict[str, Any]:
+    """What a run's embeddings depend on, besides the images."""
+    from fggb_jax.explain import library_versions
+
+    card = {**model.card.to_dict(), "threshold": None, "threshold_source": ""}
+    version = library_versions(["fggb-jax"])["fggb-jax"]
+    return {
+        "model": model.sha256,
+        "card": card,
+        "faces": faces,
+        "which": which,
+        "version": version,
+    }
+
+
 def _write_verification(
-    found: VerificationReport, listed: PairList, cosines: Any, model: str, folder: Path
+    found: VerificationReport,
+    listed: PairList,
+    scores: Scores,
+    model: str,
+    run: dict[str, Any],
+    folder: Path,
 ) -> None:
+    from fggb_jax.evaluation.kept import keep
     from fggb_jax.evaluation.roc_figure import Scored, draw
 
+    cosines = scores.cosines
     scored = ~np.isnan(cosines)
     assert listed.same is not None  # checked before anything was scored
     figure = draw([Scored(model, cosines[scored], listed.same[scored], found.threshold)])
+    rows = [
+        (*(listed.images[i].name for i in pair), int(same), "" if np.isnan(c) else f"{c:.6f}")
+        for pair, same, c in zip(listed.pairs, listed.same, cosines, strict=True)
+    ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        keep(folder, scores.embeddings, listed, run)
         text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
         (folder / "verification.json").write_text(text + "\n", "utf-8")
-        with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["probe", "gallery", "same", "cosine"])
-            for (a, b), same, cosine in zip(listed.pairs, listed.same, cosines, strict=True):
-                names = listed.images[a].name, listed.images[b].name
-                writer.writerow([*names, int(same), "" if np.isnan(cosine) else f"{cosine:.6f}"])
+        _write_csv(folder / "scores.csv", ("probe", "gallery", "same", "cosine"), rows)
+        _write_csv(folder / "errors.csv", ("image", "error"), scores.errors.items())
         figure.savefig(folder / "roc.png", dpi=150)
     except OSError as error:
         raise FggbError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
 
 
 def _placed(explanation: Explanation, faces: list[_Face]) -> Explanation:

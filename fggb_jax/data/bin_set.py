@@ -11,16 +11,14 @@ from __future__ import annotations
 import io
 import mmap
 import pickletools
-import warnings
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from fggb_jax.data.images import FORMATS, MAX_PIXELS, _to_rgb
+from fggb_jax.data.images import decode_image
 from fggb_jax.data.pair_list import Note, PairImage, PairList
 from fggb_jax.errors import FggbError, ImageError
 
@@ -108,7 +106,7 @@ class EncodedImage:
                 data = file.read(self.size)
         except OSError as error:
             raise ImageError(f"{self.name} cannot be read: {error}") from None
-        return _decode(_plain(data, self.text), self.name, note)
+        return decode_image(io.BytesIO(_plain(data, self.text)), self.name, note)
 
 
 class _NotAllowed(Exception):
@@ -304,29 +302,3 @@ def _folds(same: np.ndarray) -> np.ndarray | None:
     if any(part.all() or not part.any() for part in parts):
         return None
     return np.repeat(np.arange(10), [len(part) for part in parts])
-
-
-def _decode(data: bytes, name: str, note: Note | None) -> np.ndarray:
-    """As `images.read_image`, for an encoded image in memory."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"{name} has {image.width}×{image.height} pixels; at most {MAX_PIXELS:,} are "
-                    "read"
-                )
-            rgb, changes = _to_rgb(image)
-    except UnidentifiedImageError:
-        raise ImageError(f"{name} is not an image that can be read") from None
-    except ImageError:
-        raise
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name} has more pixels than the {MAX_PIXELS:,} that are read") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{name} cannot be decoded ({error}): truncated or damaged?") from None
-    if note is not None and changes:
-        note(f"{name}: {', '.join(changes)}")
-    return rgb

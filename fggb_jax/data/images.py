@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -34,31 +34,54 @@ def read_image(path: str | Path, note: Callable[[str], None] | None = None) -> n
     path = Path(path)
     if not path.is_file():
         raise ImageError(f"no such image: {path}")
+    return decode_image(path, str(path), note)
+
+
+def decode_image(
+    source: Path | IO[bytes], name: str, note: Callable[[str], None] | None = None
+) -> np.ndarray:
+    """Decode an image wherever its bytes lie; see `read_image`.
+
+    Args:
+        source: a file, or its bytes as an open stream.
+        name: what messages call it.
+        note: told, in a line, of everything that was changed.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: not one of `FORMATS`, truncated, or over `MAX_PIXELS`.
+
+    Example:
+        >>> decode_image(io.BytesIO(data), "set.bin[7]").dtype  # doctest: +SKIP
+        dtype('uint8')
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(source, formats=FORMATS)
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
-                    f"{path} has {image.width}×{image.height} pixels; at most "
+                    f"{name} has {image.width}×{image.height} pixels; at most "
                     f"{MAX_PIXELS:,} are read: make it smaller"
                 )
             rgb, changes = _to_rgb(image)
     except UnidentifiedImageError:
         raise ImageError(
-            f"{path} is not an image that can be read; give one of {', '.join(FORMATS)}"
+            f"{name} is not an image that can be read; give one of {', '.join(FORMATS)}"
         ) from None
     except ImageError:
         raise
     except Image.DecompressionBombError:
         raise ImageError(
-            f"{path} has more pixels than the {MAX_PIXELS:,} that are read: make it smaller"
+            f"{name} has more pixels than the {MAX_PIXELS:,} that are read: make it smaller"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path} cannot be decoded ({error}): truncated or damaged?") from None
+        raise ImageError(f"{name} cannot be decoded ({error}): truncated or damaged?") from None
     if note is not None and changes:
-        note(f"{path}: {', '.join(changes)}")
+        note(f"{name}: {', '.join(changes)}")
     return rgb
 
 

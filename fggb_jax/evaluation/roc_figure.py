@@ -15,16 +15,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fggb_jax.errors import OptionError
 from fggb_jax.evaluation.rates import accepted_at, auc, checked, eer, errors_at, percent, tally
 from fggb_jax.evaluation.resampling import RESAMPLES, tar_band
+from fggb_jax.report.text import FONT, printable
 
 _INK, _GREY, _HAIR, _BLANK = "#1b1d21", "#5f656e", "#c9cdd3", "#eef0f2"
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same everywhere
 _MODELS = ("#1f5f99", "#c2571a", "#2f7d5b", "#8a3f86", "#8a7420", "#4b4f58")
 _LINES = ("-", "--", ":")  # for the second and the third six models
 _GENUINE, _IMPOSTOR = ("#f0c7a4", "#b3470b"), ("#b9d2e8", "#1f5f99")  # decided rightly, wrongly
@@ -96,7 +95,7 @@ def _rates(axes: Axes, models: Sequence[Scored], resamples: int, seed: int) -> N
         label = f"{model.name}   EER {percent(rate)},  AUC {auc(scores, same):.5f}"
         axes.fill_between(fars, low, high, step="post", color=color, alpha=0.14, lw=0)
         axes.plot(
-            fars, tar, style, color=color, lw=1.7, drawstyle="steps-post", label=_printable(label)
+            fars, tar, style, color=color, lw=1.7, drawstyle="steps-post", label=printable(label)
         )
         at = model.threshold if model.threshold is not None else threshold
         fmr, fnmr = errors_at(scores, same, at)
@@ -202,15 +201,10 @@ def _finish(axes: Axes) -> None:
     for side in ("bottom", "left"):
         axes.spines[side].set(color=_HAIR, linewidth=0.8)
     axes.tick_params(which="both", color=_HAIR, labelcolor=_INK, labelsize=8.5, width=0.8)
-    axes.tick_params(labelfontfamily=_FONT)
+    axes.tick_params(labelfontfamily=FONT)
     axes.set_axisbelow(True)
 
 
 def _say(text: Text, **style: Any) -> None:
     """Plain text: a `$` in a model's name is no mathematics, a letter without a glyph no error."""
-    text.set(text=_printable(text.get_text()), parse_math=False, family=_FONT, **style)
-
-
-def _printable(text: str) -> str:
-    font = get_font(findfont(_FONT))
-    return "".join(c if font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text.set(text=printable(text.get_text()), parse_math=False, family=FONT, **style)

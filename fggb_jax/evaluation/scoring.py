@@ -40,6 +40,7 @@ def score(
     pairs: PairList,
     to_face: ToFace,
     *,
+    known: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Embed each image once, and compare the pairs.
@@ -51,12 +52,16 @@ def score(
         model: the recognizer.
         pairs: which images, and which pairs of them.
         to_face: (photograph, its name) → aligned face (H, W, 3) uint8; may raise `FggbError`.
+        known: (K, N) embeddings of an earlier run; only images whose row is NaN are read.
         progress: called as progress(done, total) with counts of images.
     """
     embeddings = np.full((len(pairs.images), model.dimension), np.nan, np.float32)
+    if known is not None:
+        embeddings[:] = known
+    wanted = [int(i) for i in np.flatnonzero(np.isnan(embeddings).any(axis=1))]
     errors: dict[str, str] = {}
     done = 0
-    for batch in _batches(_faces(pairs.images, to_face), BATCH):
+    for batch in _batches(_faces([(i, pairs.images[i]) for i in wanted], to_face), BATCH):
         found = [(i, face) for i, face in batch if not isinstance(face, FggbError)]
         errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, FggbError)}
         if found:
@@ -66,11 +71,11 @@ def score(
             embeddings[indices] = np.asarray(model.embed(padded))[: len(chips)]
         done += len(batch)
         if progress is not None:
-            progress(done, len(pairs.images))
+            progress(done, len(wanted))
     return Scores(_cosines(embeddings, pairs.pairs), embeddings, errors)
 
 
-def _faces(images: Iterable[PairImage], to_face: ToFace) -> Iterator[tuple[int, Any]]:
+def _faces(images: Iterable[tuple[int, PairImage]], to_face: ToFace) -> Iterator[tuple[int, Any]]:
     """(index, aligned face or error) in order, a few images ahead of their use."""
 
     def one(item: tuple[int, PairImage]) -> tuple[int, Any]:
@@ -81,7 +86,7 @@ def _faces(images: Iterable[PairImage], to_face: ToFace) -> Iterator[tuple[int, 
             return index, error
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        remaining = enumerate(images)
+        remaining = iter(images)
         waiting = [pool.submit(one, item) for item in islice(remaining, 2 * WORKERS)]
         while waiting:
             yield waiting.pop(0).result()

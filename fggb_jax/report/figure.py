@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from matplotlib.patches import Polygon
 
 from fggb_jax.report import colors, photographs, words
 from fggb_jax.report.colors import FACES, Face, Kind, Panel
 from fggb_jax.report.photographs import View
+from fggb_jax.report.text import FONT, printable
 
 if TYPE_CHECKING:
     from fggb_jax.explanation import Explanation
@@ -40,7 +40,6 @@ _BARS = 1.15  # from the last row of images to what follows the colour bars
 _PHOTO = (3.9, 2 * _CELL + _GAP)  # height and width of a photograph, at most
 _PHOTO_PIXELS = 960  # of its longer side: what the figure shows at 200 dots per inch
 _INK, _GREY, _HAIR = "#1b1d21", "#5f656e", "#c9cdd3"
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same everywhere
 _WRAP = 192  # characters of the footer's size in a line
 
 
@@ -82,9 +81,9 @@ def _headline(figure: Figure, e: Explanation) -> None:
     color = colors.ACCEPT if e.decision == "accept" else colors.REJECT
     verdict = TextArea(
         f"{e.decision}:",
-        textprops={"size": 21, "weight": "bold", "color": color, "family": _FONT},
+        textprops={"size": 21, "weight": "bold", "color": color, "family": FONT},
     )
-    score = TextArea(words.score(e), textprops={"size": 21, "color": _INK, "family": _FONT})
+    score = TextArea(words.score(e), textprops={"size": 21, "color": _INK, "family": FONT})
     line = HPacker(children=[verdict, score], align="baseline", pad=0, sep=9)
     x, y = _place(figure, _LEFT, 0.28)
     box = AnchoredOffsetbox(
@@ -196,7 +195,7 @@ def _say_empty(axes: Axes, at: tuple[float, float] | None = None) -> None:
         va="center",
         size=12,
         color=_INK,
-        family=_FONT,
+        family=FONT,
         bbox=pill,
     )
 
@@ -209,7 +208,7 @@ def _bar(figure: Figure, x: float, y: float, kind: Kind, scale: float) -> None:
     low = -scale if kind == "pair_specific" else 0.0
     ends = [low, (low + scale) / 2, scale] if scale > 0 else [0.0]
     labels = [words.significant(value / 10**power) for value in ends]
-    axes.set_xticks(np.linspace(0, 1, len(ends)), labels, family=_FONT)
+    axes.set_xticks(np.linspace(0, 1, len(ends)), labels, family=FONT)
     axes.tick_params(length=2.5, width=0.6, color=_GREY, labelsize=8, labelcolor=_INK, pad=2)
     axes.tick_params(left=False, labelleft=False, bottom=True, labelbottom=True)
     labels = axes.get_xticklabels()
@@ -254,11 +253,5 @@ def _place(figure: Figure, x: float, y: float) -> tuple[float, float]:
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: object) -> None:
     """Plain text: a `$` in a model's name is no mathematics, a letter without a glyph no error."""
-    style = {"va": "baseline", "family": _FONT, "parse_math": False} | style
-    figure.text(*_place(figure, x, y), _printable(text), **style)  # pyright: ignore[reportArgumentType]
-
-
-def _printable(text: str) -> str:
-    font = get_font(findfont(_FONT))
-    text = " ".join(text.split())
-    return "".join(c if font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    style = {"va": "baseline", "family": FONT, "parse_math": False} | style
+    figure.text(*_place(figure, x, y), printable(" ".join(text.split())), **style)  # pyright: ignore[reportArgumentType]

@@ -250,12 +250,52 @@ def test_verify_counts_scores_and_names_what_it_drops(faces, tmp_path, capsys):
         "--out",
         tmp_path,
     )
-    assert status == 0
+    assert status == 1
     found = json.loads(out)
     assert (found["pairs"], found["dropped"], found["genuine"], found["impostor"]) == (5, 1, 2, 2)
     assert {"eer", "auc", "accuracy", "threshold", "tar_at_far"} <= found.keys()
     assert "dropped: gone.png, biden.png" in err
-    assert {p.name for p in tmp_path.iterdir()} == {"verification.json", "roc.png", "scores.csv"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("verification.json", "roc.png", "scores.csv", "errors.csv", "embeddings.npz")
+    }
+    errors = (tmp_path / "errors.csv").read_text().splitlines()
+    assert errors == ["image,error", f"gone.png,no such image: {faces / 'gone.png'}"]
+
+
+def test_retry_failed_reads_what_failed_and_nothing_else(faces, pairs, tmp_path, capsys):
+    """Promise 9: the run ends, the error is a row, the status is not 0, only it is redone."""
+    lines = pairs.read_text().replace(str(faces / "biden.png"), str(tmp_path / "late.png"))
+    pairs.write_text(lines)
+    out = ("--out", tmp_path / "run")
+    command = ("verify", pairs, "--model", faces / "small.onnx", "--aligned", "--json", *out)
+    status, _, err = run(capsys, *command, "--retry-failed")
+    assert status == 2
+    assert "there is no run to retry" in err
+    # Another genuine pair and another impostor stay, or nothing could be measured.
+    extra = f"{faces / 'obama_a.png'},{faces / 'biden.png'},0\n"
+    pairs.write_text(lines + extra)
+    status, printed, _ = run(capsys, *command)
+    assert status == 1
+    assert json.loads(printed)["dropped"] == 2
+    (tmp_path / "late.png").write_bytes((faces / "biden.png").read_bytes())
+    moved = faces / "obama_a.away"
+    (faces / "obama_a.png").rename(moved)
+    try:
+        status, printed, _ = run(capsys, *command, "--retry-failed")
+    finally:
+        moved.rename(faces / "obama_a.png")
+    assert status == 0
+    again = json.loads(printed)
+    status, printed, _ = run(capsys, *command)
+    assert (status, json.loads(printed)) == (0, again)
+    assert again["dropped"] == 0
+    status, _, err = run(capsys, *command, "--retry-failed", "--face", "largest")
+    assert status == 2
+    assert "is of another run" in err
+    (tmp_path / "run" / "embeddings.npz").write_bytes(b"PK damaged")
+    status, _, err = run(capsys, *command, "--retry-failed")
+    assert status == 2
+    assert "is damaged" in err
 
 
 @pytest.fixture

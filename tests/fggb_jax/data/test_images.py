@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +73,17 @@ def test_transparent_pixels_lie_on_white(rgb, tmp_path):
     assert pixels[0, 0].tolist() == [255] * 3
     np.testing.assert_array_equal(pixels[1:], rgb[1:])
     assert "white" in notes[0]
+
+
+def test_bytes_in_memory_are_decoded_like_files(rgb):
+    stream = io.BytesIO()
+    Image.fromarray(rgb[..., 0]).save(stream, "png")
+    notes = []
+    pixels = images.decode_image(stream, "set.bin[7]", notes.append)
+    np.testing.assert_array_equal(pixels, np.repeat(rgb[..., :1], 3, 2))
+    assert notes == ["set.bin[7]: grey converted to RGB"]
+    with pytest.raises(fx.ImageError, match=r"set\.bin\[7\] is not an image.*JPEG"):
+        images.decode_image(io.BytesIO(b"text"), "set.bin[7]")
 
 
 def test_truncated_files_are_named(rgb, tmp_path):

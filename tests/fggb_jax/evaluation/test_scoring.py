@@ -82,3 +82,24 @@ def test_all_bad_images_leave_no_score(model):
     found = score(model, PairList(images, np.array([[0, 1]])), lambda photo, name: photo)
     assert np.isnan(found.cosines).all()
     assert len(found.errors) == 2
+
+
+def test_one_bad_image_among_ten_thousand(model):
+    """Promise 9: the run ends, the error is a row, and only it is done again."""
+    count = 10_000
+    reads, images = pictures(count)
+    whole = images[4321]
+    images[4321] = Picture("4321.png", None, reads)
+    pairs = PairList(images, np.stack([np.arange(count), np.roll(np.arange(count), 1)], axis=1))
+    first = score(model, pairs, lambda photo, name: photo)
+    assert np.flatnonzero(np.isnan(first.cosines)).tolist() == [4321, 4322]
+    assert first.errors == {"4321.png": "4321.png is damaged"}
+    reads.clear()
+    images[4321] = whole
+    again = score(model, pairs, lambda photo, name: photo, known=first.embeddings)
+    assert reads == ["4321.png"]
+    kept = np.delete(np.arange(count), [4321, 4322])
+    np.testing.assert_array_equal(again.cosines[kept], first.cosines[kept])
+    np.testing.assert_array_equal(
+        again.embeddings, score(model, pairs, lambda photo, name: photo).embeddings
+    )
