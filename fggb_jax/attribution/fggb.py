@@ -22,10 +22,10 @@ from jaxtyping import Array, Float
 
 from fggb_jax.attribution.jacobian import Gradient, drive_channels, scan_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
-from fggb_jax.attribution.memory import plan_chunk
+from fggb_jax.attribution.memory import Plan, plan_chunk, plan_stages
 from fggb_jax.attribution.registry import method
 from fggb_jax.errors import OptionError
-from fggb_jax.models.face_model import FaceModel
+from fggb_jax.models.face_model import FaceModel, Stage
 
 Embedding = Literal["raw", "normalized"]
 EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
@@ -105,32 +105,47 @@ def explain_fggb(
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
     image = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
-    chunk = _planned(structure, shapes, image, embedding, memory)
-    (z_a, pull_a), (z_b, pull_b) = (
+    plan = _planned(structure, shapes, image, embedding, memory)
+    (z_a, pulls_a), (z_b, pulls_b) = (
         _forward(model, image, embedding=embedding) for image in (probe, gallery)
     )
     coefficients, cosine = _coefficients(z_a, z_b)
     count, maps = coefficients.shape[1], []
-    for i, pull in enumerate((pull_a, pull_b)):
+    for i, pulls in enumerate((pulls_a, pulls_b)):
         report = progress and partial(_offset, progress, i * count, 2 * count)
-        maps.append(_channels(pull, coefficients, probe.shape[:2], chunk, gradient, report))
+        maps.append(_channels(pulls, coefficients, probe.shape[:2], plan, gradient, report))
     return _pair(maps, cosine, threshold)
 
 
 def _channels(
-    pull: Any,
+    pulls: tuple[Any, ...],
     coefficients: Array,
     size: tuple[int, ...],
-    chunk: int,
+    plan: Plan,
     gradient: Gradient,
     progress: Callable[[int, int], None] | None,
 ) -> Array:
     if jax.default_backend() == "cpu":
-        return drive_channels(pull, coefficients, size, chunk, gradient, progress)
-    return _compiled_scan(pull, coefficients, size, chunk, gradient)
+        return drive_channels(
+            pulls,
+            coefficients,
+            size,
+            plan.chunks,
+            gradient,
+            threads=plan.threads,
+            progress=progress,
+        )
+    return _compiled_scan(pulls, coefficients, size, plan.whole, gradient)
 
 
-_compiled_scan = jax.jit(scan_channels, static_argnums=(2, 3, 4))
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _compiled_scan(pulls: tuple[Any, ...], *others: Any) -> Array:
+    def pull(cotangent: Array) -> tuple[Array]:
+        for one in reversed(pulls):
+            (cotangent,) = one(cotangent)
+        return (cotangent,)
+
+    return scan_channels(pull, *others)
 
 
 def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
@@ -138,27 +153,38 @@ def _offset(progress: Callable[[int, int], None], before: int, total: int, done:
 
 
 def _embedding(f: EmbedOne, kind: Embedding) -> EmbedOne:
-    if kind == "raw":
-        return f
-    return lambda x: (z := f(x)) / jnp.linalg.norm(z)
+    return f if kind == "raw" else lambda x: _unit(f(x))
+
+
+def _unit(z: Array) -> Array:
+    return z / jnp.linalg.norm(z)
+
+
+def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
+    *first, last = model.stages
+    return (*first, last if kind == "raw" else lambda model, x: _unit(last(model, x)))
 
 
 @partial(jax.jit, static_argnames="embedding")
 def _forward(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
-    """The embedding and its pullback; inside jit, so that a second image traces nothing."""
-    return jax.vjp(_embedding(model, embedding), image)
+    """The embedding and each stage's pullback; inside jit, so that a second image traces nothing.
+
+    It is a program of its own: within the backward's, XLA would compute it anew for each chunk.
+    """
+    pulls, x = [], image
+    for stage in _stages(model, embedding):
+        x, pull = jax.vjp(partial(stage, model), x)
+        pulls.append(pull)
+    return x, tuple(pulls)
 
 
 @lru_cache(maxsize=64)
 def _planned(
     structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
-) -> int:
-    """`plan_chunk` of a model, traced once for all pairs."""
-
-    def f(leaves: Any, x: Any) -> Any:
-        return _embedding(structure.unflatten(leaves), embedding)(x)
-
-    return plan_chunk(f, shapes, image, memory)
+) -> Plan:
+    """`plan_stages` of a model, traced once for all pairs."""
+    model = structure.unflatten(shapes)
+    return plan_stages(_stages(model, embedding), model, image, memory)
 
 
 def _coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:

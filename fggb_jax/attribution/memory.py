@@ -1,10 +1,14 @@
-"""How many cotangents fit a memory budget: decided from the program, never from what is free."""
+"""How many cotangents fit a memory budget: decided from the program, never from what is free.
+
+On a CPU a second, smaller bound counts: what a step works on should stay in the cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +18,78 @@ from fggb_jax.errors import OptionError
 
 DEFAULT_BUDGET = 1 << 30  # bytes
 LARGEST_CHUNK = 32  # larger ones bring nothing that was measured
+CACHE = 3 << 20  # bytes that a step may work on: about a core's share of the last-level cache
+
+
+class Plan(NamedTuple):
+    """How the channels are walked.
+
+    Attributes:
+        whole: channels at once where the network is one program.
+        chunks: channels at once in each stage, the image's first; each divides the next.
+        threads: how many chunks of the last stage at a time.
+    """
+
+    whole: int
+    chunks: tuple[int, ...]
+    threads: int
+
+
+def plan_stages(
+    stages: Sequence[Callable[[Any, Any], Any]],
+    params: Any,
+    image: jax.ShapeDtypeStruct,
+    budget: int | None,
+) -> Plan:
+    """The plan of a network in stages.
+
+    The chunks, and so every bit of the result on a CPU, depend on the network and the budget. The
+    threads depend on the cores too, and the result not on them.
+
+    Args:
+        stages: functions (params, x) → x that compose to the embedding, the image's first.
+        params: any pytree of arrays or of their shapes.
+        image: the shape and dtype of one image.
+        budget: as in `plan_chunk`.
+
+    Raises:
+        OptionError: not even one cotangent fits.
+    """
+    budget = DEFAULT_BUDGET if budget is None else int(budget)
+    each, x = [], image
+    for stage in stages:
+        each.append(_cotangent_bytes(stage, params, x))
+        x = jax.eval_shape(stage, params, x)
+    count = x.shape[0]
+    _refuse(sum(each), budget)
+    cache = CACHE
+    while _together(chunks := _fitting(each, count, cache), each) > budget:
+        cache //= 2
+    threads = min(os.cpu_count() or 1, budget // _together(chunks, each), -(-count // chunks[-1]))
+    whole = plan_chunk(partial(_composed, stages), params, image, budget)
+    return Plan(whole, chunks, threads)
+
+
+def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
+    """Powers of two, falling towards the image, so that a stage's chunk fits in the cache."""
+    largest = min(LARGEST_CHUNK, 1 << (count - 1).bit_length())
+    chunks = []
+    for size in reversed(each):
+        fits = 1 << max(int(cache // size).bit_length() - 1, 0)
+        largest = min(largest, fits)
+        chunks.append(largest)
+    return tuple(reversed(chunks))
+
+
+def _together(chunks: Sequence[int], each: Sequence[int]) -> int:
+    """Bytes of a thread that has a chunk of every stage in hand."""
+    return sum(chunk * size for chunk, size in zip(chunks, each, strict=True))
+
+
+def _composed(stages: Sequence[Callable[[Any, Any], Any]], params: Any, x: Any) -> Any:
+    for stage in stages:
+        x = stage(params, x)
+    return x
 
 
 def plan_chunk(
@@ -35,19 +111,22 @@ def plan_chunk(
         OptionError: not even one cotangent fits.
     """
     budget = DEFAULT_BUDGET if budget is None else int(budget)
-    count, each = _cotangent_bytes(f, params, image)
+    each = _cotangent_bytes(f, params, image)
+    _refuse(each, budget)
+    (count,) = jax.eval_shape(f, params, image).shape
+    return max(1, min(budget // each, count, LARGEST_CHUNK))
+
+
+def _refuse(each: int, budget: int) -> None:
     if each > budget:
         raise OptionError(
             f"a memory budget of {budget:,} bytes is too small: one channel of this model needs "
             f"{each:,}"
         )
-    return max(1, min(budget // each, count, LARGEST_CHUNK))
 
 
-def _cotangent_bytes(
-    f: Callable[[Any, Any], Any], params: Any, image: jax.ShapeDtypeStruct
-) -> tuple[int, int]:
-    """(N, the peak of the live values while one cotangent is pulled back)."""
+def _cotangent_bytes(f: Callable[[Any, Any], Any], params: Any, image: jax.ShapeDtypeStruct) -> int:
+    """The peak of the live values while one cotangent is pulled back."""
 
     def backward(params: Any, x: Any, cotangent: Any) -> Any:
         return jax.vjp(partial(f, params), x)[1](cotangent)
@@ -55,9 +134,8 @@ def _cotangent_bytes(
     embedding = jax.eval_shape(f, params, image)
     # Only what depends on the cotangent is multiplied by the chunk.
     jaxpr = jax.make_jaxpr(backward)(params, image, embedding).jaxpr
-    peak = _peak(jaxpr, {jaxpr.invars[-1]})
     gradient = 2 * int(np.prod(image.shape)) * image.dtype.itemsize
-    return embedding.shape[0], peak + gradient
+    return _peak(jaxpr, {jaxpr.invars[-1]}) + gradient
 
 
 def _peak(jaxpr: jex.Jaxpr, live: set[Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from fggb_jax.errors import ModelError
 from fggb_jax.models.card import Card
 
 EmbedFunction = Callable[[Any, Any], Any]
+Stage = Callable[["FaceModel", Any], Any]
 AnyArray = Array | np.ndarray
 Images = Float[AnyArray, "B H W 3"] | UInt8[AnyArray, "B H W 3"]
 
@@ -55,6 +57,18 @@ class FaceModel:
     def __call__(self, image: Float[Array, "H W 3"]) -> Float[Array, " N"]:
         """Embed one aligned RGB face in [0, 1]: (H, W, 3) → (N,). Pure."""
         return self.function(self.params, self.card.preprocess(image))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Pure functions (model, x) → x whose composition is the model, image first.
+
+        A converted network is cut where its resolution changes, which lets the channel engine
+        take fewer channels at once where they are large. Any other callable is one stage; one with
+        an attribute `stages`, functions (params, x) → x that compose to it, is cut at these.
+        """
+        cut = getattr(self.function, "stages", None) or (self.function,)
+        first = lambda model, x: cut[0](model.params, model.card.preprocess(x))  # noqa: E731
+        return (first, *(partial(_run_stage, stage) for stage in cut[1:]))
 
     def embed(self, images: Images) -> Float[Array, "B N"]:
         """Embed a batch of aligned faces.
@@ -119,6 +133,10 @@ class FaceModel:
     def __repr__(self) -> str:
         height, width = self.card.size
         return f"FaceModel({self.card.name!r}, {height}×{width} {self.card.color})"
+
+
+def _run_stage(stage: EmbedFunction, model: FaceModel, x: Any) -> Any:
+    return stage(model.params, x)
 
 
 @jax.jit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,18 @@ class _Embedding:
         self.network = network
 
     def __call__(self, params: Any, x: Any) -> Any:
-        outputs = self.network(params, x[None])
+        return self._face(self.network(params, x[None]))
+
+    @property
+    def stages(self) -> tuple[Callable[[Any, Any], Any], ...]:
+        """The network's, the batch of one entering with the first and leaving with the last."""
+        first, *inner = self.network.stages
+        stages = [lambda params, x: first(params, x[None]), *inner]
+        last = stages.pop()
+        return (*stages, lambda params, x: self._face(last(params, x)))
+
+    @staticmethod
+    def _face(outputs: Any) -> Any:
         embedding = outputs[0] if isinstance(outputs, tuple) else outputs
         return embedding[0]
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,8 @@ from tolerances import assert_close
 KINDS = ("magnitude", "signed")
 
 
-def network(n=12, size=(6, 5), seed=0):
-    w = np.random.default_rng(seed).normal(size=(*size, 3, n)).astype(np.float32) / 5
+def network(n=12, size=(6, 5), seed=0, dtype=np.float32):
+    w = (np.random.default_rng(seed).normal(size=(*size, 3, n)) / 5).astype(dtype)
     return lambda x: jnp.tanh(jnp.tensordot(x, w, 3))
 
 
@@ -41,7 +43,26 @@ def test_both_drivers_equal_the_definition_at_any_chunk(kind, chunk):
     _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
     rows = jnp.asarray(rows)
     assert_close(jacobian.scan_channels(pull, rows, (6, 5), chunk, kind), expected)
-    assert_close(jacobian.drive_channels(pull, rows, (6, 5), chunk, kind), expected)
+    assert_close(jacobian.drive_channels([pull], rows, (6, 5), [chunk], kind), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chunks", [(1, 1, 1), (1, 2, 8), (4, 4, 4), (1, 1, 16)])
+def test_stages_depth_first_equal_the_whole_network_at_any_chunks(kind, chunks):
+    w, v = (np.random.default_rng(i).normal(size=(12, 12)).astype(np.float32) for i in (5, 6))
+    stages = (network(), lambda x: jnp.tanh(x @ w), lambda x: jnp.tanh(x @ v))
+    x, pulls = image(), []
+    for stage in stages:
+        x, pull = jax.jit(lambda x, stage=stage: jax.vjp(stage, x))(x)
+        pulls.append(pull)
+    rows = np.random.default_rng(2).normal(size=(2, 12)).astype(np.float32)
+    expected = by_hand(lambda x: stages[2](stages[1](stages[0](x))), image(), rows[0], kind)
+    drive = functools.partial(
+        jacobian.drive_channels, pulls, jnp.asarray(rows), (6, 5), chunks, kind
+    )
+    alone = drive()
+    assert_close(alone[0], expected)
+    np.testing.assert_array_equal(drive(threads=3), alone)
 
 
 def test_channel_map_by_hand():
@@ -74,6 +95,18 @@ def test_progress_counts_channels():
     seen = []
     rows = jnp.ones((1, 12), jnp.float32)
     jacobian.drive_channels(
-        pull, rows, (6, 5), 5, "signed", progress=lambda done, total: seen.append((done, total))
+        [pull], rows, (6, 5), [5], "signed", progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(5, 12), (10, 12), (12, 12)]
+
+
+def test_threads_keep_the_settings_of_the_one_that_calls():
+    """JAX keeps them for each thread; without them float64 would come back as float32."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        f, x = network(dtype=np.float64), image().astype(np.float64)
+        _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
+        rows = jnp.ones((1, 12), jnp.float64)
+        drive = functools.partial(jacobian.drive_channels, [pull], rows, (6, 5), [4], "magnitude")
+        found = drive(threads=2)
+        assert found.dtype == jnp.float64
+        np.testing.assert_array_equal(found, drive())

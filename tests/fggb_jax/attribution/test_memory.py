@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,18 @@ import fggb_jax as fx
 import networks
 import onnx2jax
 from fggb_jax.attribution import jacobian
-from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk
+from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk, plan_stages
+
+CARD = fx.Card("small", size=(112, 112))
+
+
+def network_proto():
+    return networks.iresnet((1, 1, 1, 1), width=16, dimension=64)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return onnx2jax.load(networks.iresnet((1, 1, 1, 1), width=16, dimension=64))
+    return onnx2jax.load(network_proto())
 
 
 def embed(network, params, x):
@@ -36,6 +43,34 @@ def test_what_xla_allocates_for_a_step_stays_under_the_budget(network, mebibytes
     compiled = step.lower(total, pull, rows, 0, chunk=chunk, kind="magnitude").compile()
     assert 1 <= chunk <= LARGEST_CHUNK
     assert compiled.memory_analysis().temp_size_in_bytes <= budget
+
+
+@pytest.mark.parametrize("mebibytes", [8, 24, 80])
+def test_what_xla_allocates_for_all_stages_stays_under_the_budget(network, mebibytes):
+    """Every thread has a chunk of each stage in hand."""
+    model = fx.load_model(network_proto(), card=CARD)
+    plan = plan_stages(model.stages, model, IMAGE, mebibytes << 20)
+    assert len(plan.chunks) == len(model.stages) > 3
+    assert all(b % a == 0 for a, b in itertools.pairwise(plan.chunks))
+    x, total = jnp.zeros(IMAGE.shape), 0
+    for stage, chunk in zip(model.stages, plan.chunks, strict=True):
+        y, pull = jax.jit(lambda x, stage=stage: jax.vjp(functools.partial(stage, model), x))(x)
+        step = jax.jit(jax.vmap(pull)).lower(jnp.zeros((chunk, *y.shape))).compile()
+        memory = step.memory_analysis()
+        total += memory.temp_size_in_bytes + memory.output_size_in_bytes
+        x = y
+    assert total * plan.threads <= mebibytes << 20
+
+
+def test_chunks_shrink_with_the_budget_to_one_of_each_stage(network):
+    model = fx.load_model(network_proto(), card=CARD)
+    plans = [plan_stages(model.stages, model, IMAGE, m << 20) for m in (8, 16, 32, 4096)]
+    chunks = [plan.chunks for plan in plans]
+    assert chunks == sorted(chunks)
+    assert chunks[0] < chunks[-1]
+    assert max(chunks[-1]) <= LARGEST_CHUNK
+    with pytest.raises(fx.OptionError, match=r"budget of 1,000 bytes is too small"):
+        plan_stages(model.stages, model, IMAGE, 1000)
 
 
 def test_the_plan_grows_with_the_budget_and_is_bounded(network):

@@ -40,6 +40,12 @@ class Truncated(NamedTuple):
     def __call__(self, params: Any, x: Any) -> Any:
         return self.function(params, x)[: self.channels]
 
+    @property
+    def stages(self) -> tuple[Any, ...]:
+        """The function's own."""
+        *first, last = self.function.stages
+        return (*first, lambda params, x: last(params, x)[: self.channels])
+
 
 @pytest.fixture(scope="module")
 def proto_of(request):
