@@ -87,10 +87,11 @@ def decode_image(
 
 def _to_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     """The pixels, and what had to be changed."""
-    changes = []
+    image.load()  # before it some formats do not know their mode
+    changes, upright = [], image
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         changes.append("turned upright as its EXIF orientation says")
-    upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
     mode = upright.mode
     if mode.startswith("I") or mode == "F":
         changes.append("16-bit grey reduced to 8-bit RGB")
@@ -102,7 +103,9 @@ def _to_rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     elif mode != "RGB":
         names = {"L": "grey", "1": "black and white", "P": "palette"}
         changes.append(f"{names.get(mode, mode)} converted to RGB")
-    return np.asarray(upright.convert("RGB")), changes
+    if upright.mode != "RGB":
+        upright = upright.convert("RGB")  # it would copy what is RGB already
+    return np.asarray(upright), changes
 
 
 def _from_deep_grey(image: Image.Image) -> np.ndarray:

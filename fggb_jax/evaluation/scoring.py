@@ -14,7 +14,7 @@ from fggb_jax.data.pair_list import PairImage, PairList
 from fggb_jax.errors import FggbError
 from fggb_jax.models.face_model import FaceModel
 
-BATCH = 32  # one compiled program; the last batch is padded
+BATCH = 32  # at most
 WORKERS = 2  # reading and detecting overlap with embedding
 
 ToFace = Callable[[np.ndarray, str], np.ndarray]  # (photograph, name) → aligned face
@@ -59,14 +59,17 @@ def score(
     if known is not None:
         embeddings[:] = known
     wanted = [int(i) for i in np.flatnonzero(np.isnan(embeddings).any(axis=1))]
+    # Of few images the next power of two. The last batch of many is padded: another program would
+    # take longer to compile than the padding to embed.
+    size = min(BATCH, 1 << max(len(wanted) - 1, 0).bit_length())
     errors: dict[str, str] = {}
     done = 0
-    for batch in _batches(_faces([(i, pairs.images[i]) for i in wanted], to_face), BATCH):
+    for batch in _batches(_faces([(i, pairs.images[i]) for i in wanted], to_face), size):
         found = [(i, face) for i, face in batch if not isinstance(face, FggbError)]
         errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, FggbError)}
         if found:
             chips = np.stack([face for _, face in found])
-            padded = np.concatenate([chips, np.repeat(chips[:1], BATCH - len(chips), 0)])
+            padded = np.concatenate([chips, np.repeat(chips[:1], size - len(chips), 0)])
             indices = [i for i, _ in found]
             embeddings[indices] = np.asarray(model.embed(padded))[: len(chips)]
         done += len(batch)

@@ -104,7 +104,7 @@ def _steady_68(predictor: Any, image: np.ndarray, boxes: np.ndarray) -> np.ndarr
     last = image.shape[1] - 1
     flipped = around[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (last, 0, last, 0)
     seen = predict(predictor, image, around)
-    mirrored = predict(predictor, np.ascontiguousarray(image[:, ::-1]), flipped)
+    mirrored = predict(predictor, image[:, ::-1], flipped)
     mirrored = mirrored[:, MIRROR_68] * (-1, 1) + (last, 0)
     return ((seen + mirrored) / 2).reshape(len(_WIDER), len(boxes), -1, 2).mean(axis=0)
 

@@ -1,7 +1,7 @@
 """dlib's CNN face detector: a sliding window over an image pyramid, tiled into one image.
 
-The pyramid, its tiling, the positions and the suppression are dlib's, so that its detections come
-out; the network runs in JAX.
+The pyramid (see `pyramid`), the positions and the suppression are dlib's, so that its detections
+come out; the network runs in JAX.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import dlib2onnx
 import onnx2jax
 from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.faces.detection import check_photograph
+from fggb_jax.faces.pyramid import Tiles, doubled, tile, tiled
 from fggb_jax.models.load import dlib_weights
 from onnx2jax.graph import read_proto
 
 _FILE = "mmod_human_face_detector.dat"
 _MIN_SIDE = 10  # of an image: dlib's tiling makes no sense below
-_MIN_LEVEL = 5  # rows: dlib's pyramid ends above
 _BAND = 192  # rows of the map at a time, so that a large photograph takes no more memory
 
 
@@ -90,11 +90,16 @@ class MmodDetector:
         if upsample < 0:
             raise OptionError(f"upsample={upsample}; give 0 or how many times to double the image")
         for _ in range(upsample):
-            image = _doubled(image)
+            image = doubled(image)
         if min(image.shape[:2]) < _MIN_SIDE:
             return []
         options = self._options
-        tiles = tile(image.shape[0], image.shape[1], options)
+        tiles = tile(
+            *image.shape[:2],
+            rate=options.rate,
+            padding=options.padding,
+            outer_padding=options.outer_padding,
+        )
         scores = self._scores(tiled(image, tiles, options.fill))
         rows, columns = np.nonzero(scores > options.threshold)
         confidences = scores[rows, columns]
@@ -269,101 +274,6 @@ def bucketed(size: int) -> int:
     """The next of 8 sizes an octave: at most an eighth too large, and few programs to compile."""
     step = max(16, 1 << max(size.bit_length() - 4, 0))
     return -(-size // step) * step
-
-
-class Tiles(NamedTuple):
-    """Where the levels of a pyramid lie in the tiled image.
-
-    Attributes:
-        boxes: (levels, 4) left, top, width, height of each, the image itself first.
-        height: of the tiled image.
-        width: of the tiled image.
-    """
-
-    boxes: np.ndarray
-    height: int
-    width: int
-
-
-def tile(height: int, width: int, options: Options) -> Tiles:
-    """Lay out the pyramid of an image: down on the left, then up on the right."""
-    gap, margin = options.padding, options.outer_padding
-    sizes = _level_sizes(height, width, (options.rate - 1) / options.rate)
-    total = sum(h + gap for h, _ in sizes) - 2 * gap
-    column, previous = 0, 0
-    for h, w in sizes:
-        # Where the room is negative dlib, unsigned, takes it for huge: that only matters to images
-        # under 24 pixels wide, which hold no face.
-        if w <= width - previous - gap and (column - height) * 2 >= total - height:
-            break
-        column, previous = column + h + gap, w
-    column -= gap
-    boxes, y = [], margin
-    while y < column + margin and len(boxes) < len(sizes):
-        h, w = sizes[len(boxes)]
-        boxes.append((margin, y, w, h))
-        y += h + gap
-    y -= gap
-    for h, w in sizes[len(boxes) :]:
-        left, top = margin + width - w, y - h
-        if top < margin + height:  # it would lie on the image itself
-            break
-        boxes.append((left, top, w, h))
-        y -= h + gap
-    return Tiles(np.array(boxes), column + 2 * margin, width + 2 * margin)
-
-
-def _level_sizes(height: int, width: int, rate: float) -> list[tuple[int, int]]:
-    sizes = []
-    while height >= _MIN_LEVEL and width > 0:
-        sizes.append((height, width))
-        height, width = int(rate * height), int(rate * width)
-    return sizes
-
-
-def tiled(image: np.ndarray, tiles: Tiles, fill: tuple[float, ...]) -> np.ndarray:
-    """An image's pyramid in one image, each level resampled from the one before.
-
-    Args:
-        image: (H, W, 3) uint8.
-        tiles: of this image's size.
-        fill: the colour between the levels.
-
-    Returns:
-        (3, tiles.height, tiles.width) float32, from 0 to 255.
-    """
-    whole = np.empty((3, tiles.height, tiles.width), np.float32)
-    whole[:] = np.array(fill, np.float32)[:, None, None]
-    level = image.transpose(2, 0, 1).astype(np.float32)
-    for left, top, width, height in tiles.boxes.tolist():
-        level = resized(level, height, width)
-        whole[:, top : top + height, left : left + width] = level
-    return whole
-
-
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear resampling of (C, H, W) that keeps the corner pixels' centres, as dlib's."""
-    if image.shape[1:] == (height, width):
-        return image
-    first, second, share = _neighbours(image.shape[1], height)
-    image = image[:, first] * (1 - share[:, None]) + image[:, second] * share[:, None]
-    first, second, share = _neighbours(image.shape[2], width)
-    return image[:, :, first] * (1 - share) + image[:, :, second] * share
-
-
-def _neighbours(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each sample, the pixels before and after it, and the latter's share (float32)."""
-    places = np.arange(wanted) * ((size - 1) / max(wanted - 1, 1))
-    before = np.minimum(places.astype(np.intp), size - 1)
-    return before, np.minimum(before + 1, size - 1), (places - before).astype(np.float32)
-
-
-def _doubled(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    planes = image.transpose(2, 0, 1).astype(np.float32)
-    # dlib's pyramid_up: the size whose 5×5-filtered half the image is; it truncates.
-    larger = resized(planes, 2 * height + 1, 2 * width + 2)
-    return larger.astype(np.uint8).transpose(1, 2, 0)
 
 
 def _boxes(rows: np.ndarray, columns: np.ndarray, tiles: Tiles, options: Options) -> np.ndarray:

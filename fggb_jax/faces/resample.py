@@ -9,7 +9,7 @@ import numpy as np
 from fggb_jax.faces import similarity
 
 Edge = Literal["blend", "cut", "replicate"]
-BAND = 2**17  # results that are computed at once, so that a large photograph needs little memory
+BAND = 2**13  # results that are computed at once: what they need stays in the processor's cache
 
 
 def resample(
@@ -38,65 +38,62 @@ def resample(
     back = similarity.invert(matrix)
     step = similarity.scale(back)  # pixels of the image a pixel of the result
     block = max(1, int(step / 2))
-    step = max(1.0, step / block)
-    margin = block * int(np.ceil(step) + 3)
-    region, origin = _region(image, back, size, margin=margin, block=block, edge=edge)
-    if block > 1:
-        rows, columns = region.shape[0] // block, region.shape[1] // block
-        blocks = region.reshape(rows, block, columns, block, -1)
-        region = blocks.mean(axis=(1, 3), dtype=np.float32)
-    region = region.astype(np.float32)
-    result = np.empty((*size, region.shape[2]), np.float32)
+    # The radius that makes the kernel's variance that of a tent as wide as `step`.
+    radius = float(np.sqrt(max(1.0, step / block) ** 2 - 1))
+    region, origin = _region(
+        image, back, size, margin=block * _taps(radius), block=block, edge=edge
+    )
+    planes, (left, above) = _planes(region, block), origin - 0.5
+    result = np.empty((*size, len(planes)), np.float32)
     band = max(1, BAND // size[1])
     for top in range(0, size[0], band):
-        y, x = np.mgrid[top : min(top + band, size[0]), : size[1]].astype(np.float64)
-        points = similarity.apply(back, np.stack([x, y], axis=-1))
-        drawn = _average(region, (points - origin + 0.5) / block - 0.5, step)
+        column, row = np.arange(size[1]), np.arange(top, min(top + band, size[0]))[:, None]
+        x, y = (along * column + (across * row + shift) for along, across, shift in back)
+        drawn = result[top : top + band]
+        drawn[:] = _average(planes, (x - left) / block - 0.5, (y - above) / block - 0.5, radius)
         if edge == "cut":
-            drawn[((points < 0) | (points > np.array(image.shape[1::-1]) - 1)).any(axis=-1)] = 0
-        result[top : top + band] = drawn
+            height, width = image.shape[:2]
+            drawn[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
     return result
 
 
-def _average(image: np.ndarray, points: np.ndarray, step: float) -> np.ndarray:
-    """Weighted means of (H, W, C) float32 about `points` (h, w, 2), a step apart → (h, w, C)."""
-    height, width, channels = image.shape
-    columns, across = _weights(points[..., 0].ravel(), step)
-    rows, down = _weights(points[..., 1].ravel(), step)
-    np.clip(columns, 0, width - 1, out=columns)
-    np.clip(rows, 0, height - 1, out=rows)
-    flat = image.reshape(-1, channels)
-    total = np.zeros((len(rows), channels), np.float32)
-    for i in range(rows.shape[1]):
-        for j in range(columns.shape[1]):
-            weights = down[:, i] * across[:, j]
-            total += flat[rows[:, i] * width + columns[:, j]] * weights[:, None]
-    return total.reshape(*points.shape[:2], channels)
+def _average(planes: np.ndarray, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    """Weighted means of (C, H, W) float32 about the points x, y, both (h, w) → (h, w, C)."""
+    channels, height, width = planes.shape
+    columns, across = _weights(x.ravel(), radius, width)
+    rows, down = _weights(y.ravel(), radius, height)
+    flat, start = planes.reshape(channels, -1), rows * width + columns
+    total = np.zeros((channels, len(start)), np.float32)
+    for i, lower in enumerate(down):
+        for j, right in enumerate(across):
+            pixels = flat.take(start + (i * width + j), axis=1)
+            pixels *= lower * right
+            total += pixels
+    return total.T.reshape(*x.shape, channels)
 
 
-def _weights(centres: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels that results at `centres` (K,) are made of, and their shares: (K, taps) each."""
-    radius = np.sqrt(step**2 - 1)  # so that the kernel's variance is that of a tent of `step`
-    taps = int(np.ceil(2 * (1 + radius)))
-    first = np.floor(centres - (1 + radius)).astype(np.int64) + 1
-    pixels = first[:, None] + np.arange(taps)
-    return pixels, _kernel(pixels - centres[:, None], radius).astype(np.float32)
+def _taps(radius: float) -> int:
+    """How many pixels in a row a result is made of."""
+    return int(np.ceil(2 * (1 + radius)))
 
 
-def _kernel(x: np.ndarray, radius: float) -> np.ndarray:
-    """The tent of linear interpolation convolved with a tent of `radius` and area 1.
+def _weights(centres: np.ndarray, radius: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first pixels that results at `centres` (K,) are made of, and the shares (taps, K).
 
-    A tent is a second difference of |x|/2, so their convolution is one of one of |x|³/12.
+    Of `size` pixels, the outermost ones are alike: a centre beyond them sees these.
+
+    The kernel is the tent of linear interpolation convolved with one of `radius` and area 1. A tent
+    is the second difference of |x|/2, so the kernel is that of |x|/2 under the second tent:
+    |x|/2 + max(0, radius − |x|)³ / (6 radius²), here from pixel to pixel.
     """
-    if radius < 1e-4:
-        return np.maximum(0, 1 - np.abs(x))
-    second = ((-1, 1), (0, -2), (1, 1))
-    total = np.zeros_like(x)
-    for i, a in second:
-        for j, b in second:
-            distance = np.abs(x - (i + j * radius))
-            total += a * b * (distance * distance * distance)  # ** 3 is ten times as slow
-    return np.maximum(0, total / (12 * radius**2))
+    taps = _taps(radius)
+    start = np.clip(centres - (1 + radius), -1, size - 1 - taps)
+    before = np.floor(start)
+    nearest = (before - start - (1 + radius)).astype(np.float32)
+    distance = np.abs(np.arange(taps + 2, dtype=np.float32)[:, None] + nearest)
+    cap = np.maximum(np.float32(radius) - distance, 0)
+    smooth = distance / 2 + cap * cap * cap / np.float32(6 * max(radius, 1e-9) ** 2)
+    return before.astype(np.intp) + 1, np.diff(smooth, 2, axis=0)
 
 
 def _region(
@@ -128,3 +125,12 @@ def _region(
     widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
     mode = "constant" if edge == "blend" else "edge"
     return np.pad(part, widths, mode), low.astype(np.float64)
+
+
+def _planes(region: np.ndarray, block: int) -> np.ndarray:
+    """(H, W, C) → float32 (C, H / block, W / block), the means of blocks."""
+    height, width, channels = region.shape
+    blocks = region.reshape(height // block, block, width // block, block, channels)
+    # Along one axis after the other, so that the inner loops are long.
+    rows = np.einsum("yixjc->yxjc", blocks, dtype=np.float32, casting="unsafe")
+    return np.einsum("yxjc->cyx", rows, order="C") / np.float32(block * block)

@@ -33,7 +33,8 @@ def predict(predictor: ShapePredictor, image: np.ndarray, boxes: np.ndarray) -> 
         >>> predict(predictor, photograph, [box]).shape  # doctest: +SKIP
         (1, 5, 2)
     """
-    grey = _grey(image)
+    _check(image)
+    image = np.ascontiguousarray(image)  # a view would be copied at each level
     boxes = np.asarray(boxes, np.float64)
     if not boxes.size:
         boxes = boxes.reshape(0, 4)
@@ -48,23 +49,19 @@ def predict(predictor: ShapePredictor, image: np.ndarray, boxes: np.ndarray) -> 
         some = boxes[i : i + _TOGETHER]
         shape = np.repeat(predictor.initial_shape[None], len(some), axis=0)
         for level in predictor.levels:
-            pixels = _pixels(grey, some, shape, predictor.initial_shape, level)
+            pixels = _pixels(image, some, shape, predictor.initial_shape, level)
             shape = _corrected(shape, level, pixels)
         points[i : i + _TOGETHER] = _in_image(shape, some)
     return points
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    """(H, W) uint8; dlib's grey is the mean of the colours, rounded down."""
-    if image.dtype == np.uint8 and image.size:
-        if image.ndim == 2:
-            return image
-        if image.ndim == 3 and image.shape[2] == 3:
-            return (image.sum(axis=2, dtype=np.uint16) // 3).astype(np.uint8)
-    raise ImageError(
-        f"an image of shape {image.shape} and dtype {image.dtype} was given; give (H, W) or "
-        "(H, W, 3) uint8"
-    )
+def _check(image: np.ndarray) -> None:
+    colours = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if image.dtype != np.uint8 or not image.size or not colours:
+        raise ImageError(
+            f"an image of shape {image.shape} and dtype {image.dtype} was given; give (H, W) or "
+            "(H, W, 3) uint8"
+        )
 
 
 def _in_image(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -74,17 +71,19 @@ def _in_image(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _pixels(
-    grey: np.ndarray, boxes: np.ndarray, shape: np.ndarray, initial: np.ndarray, level: Level
+    image: np.ndarray, boxes: np.ndarray, shape: np.ndarray, initial: np.ndarray, level: Level
 ) -> np.ndarray:
-    """Look up the level's pixels → (B, F) int16; 0 beyond the image."""
+    """Look up the level's pixels, grey → (B, F) int16; 0 beyond the image."""
     turned = level.delta @ _turn(initial, shape).transpose(0, 2, 1)
-    places = _in_image(turned + shape[:, level.anchor], boxes)
-    height, width = grey.shape
-    nearest = np.clip(np.floor(places + 0.5), -1, (width, height))
-    x, y = np.moveaxis(nearest.astype(np.intp), -1, 0)
+    places = _in_image(turned + shape.take(level.anchor, axis=1), boxes)
+    height, width = image.shape[:2]
+    x, y = np.moveaxis(np.floor(places + 0.5), -1, 0)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    values = grey[np.where(inside, y, 0), np.where(inside, x, 0)]
-    return np.where(inside, values, 0).astype(np.int16)
+    place = np.where(inside, y * width + x, 0).astype(np.intp)
+    # dlib's grey is the mean of the colours, rounded down.
+    colours = image.reshape(height * width, -1).take(place, axis=0)
+    grey = colours.sum(axis=-1, dtype=np.int16) // colours.shape[-1]
+    return np.where(inside, grey, np.int16(0))
 
 
 def _turn(initial: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -102,11 +101,13 @@ def _turn(initial: np.ndarray, shape: np.ndarray) -> np.ndarray:
 def _corrected(shape: np.ndarray, level: Level, pixels: np.ndarray) -> np.ndarray:
     """The shapes (B, P, 2), each tree's leaf added, tree by tree as dlib does (float32 rounds)."""
     trees, splits = level.first.shape
-    tree, box = np.arange(trees)[:, None], np.arange(len(shape))
-    node = np.zeros((trees, len(shape)), np.intp)
+    # Every split is asked, also those that no face comes to: that is quicker than to choose.
+    difference = pixels.take(level.first, axis=1) - pixels.take(level.second, axis=1)
+    right = difference <= level.threshold
+    root = splits * np.arange(right[..., 0].size).reshape(-1, trees)
+    node = np.zeros_like(root)
     for _ in range(splits.bit_length()):
-        first, second = level.first[tree, node], level.second[tree, node]
-        left = pixels[box, first] - pixels[box, second] > level.threshold[tree, node]
-        node = 2 * node + np.where(left, 1, 2)
-    added = np.concatenate([shape[None], level.leaves[tree, node - splits]])
-    return np.add.reduce(added, axis=0)
+        node = 2 * node + 1 + right.take(root + node)
+    leaf = (splits + 1) * np.arange(trees) + node - splits
+    leaves = level.leaves.reshape(-1, *shape.shape[1:]).take(leaf, axis=0)
+    return np.add.reduce(np.concatenate([shape[:, None], leaves], axis=1), axis=1)

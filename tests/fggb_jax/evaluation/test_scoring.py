@@ -63,6 +63,22 @@ def test_cosines_equal_those_of_single_embeddings(model):
     assert found.errors == {}
 
 
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [1]), (3, [4]), (BATCH - 1, [BATCH]), (BATCH + 1, [BATCH, BATCH])]
+)
+def test_a_run_embeds_in_batches_of_one_size(model, monkeypatch, count, sizes):
+    """Few images wait for no large batch, and many need no second program."""
+    seen, embed = [], fx.FaceModel.embed
+    monkeypatch.setattr(
+        fx.FaceModel, "embed", lambda self, x: seen.append(len(x)) or embed(self, x)
+    )
+    found = score(
+        model, PairList(pictures(count)[1], np.array([[0, 0]])), lambda photo, name: photo
+    )
+    assert seen == sizes
+    assert np.isfinite(found.embeddings).all()
+
+
 def test_a_bad_image_costs_its_own_pairs_only(model):
     _, images = pictures(4, damaged={1})
 

@@ -134,6 +134,16 @@ def test_edges(factor):
     assert blend[6:8, 7:9].min() == pytest.approx(255, abs=1e-3)
 
 
+@pytest.mark.parametrize("factor", [1, 3.9, 7])
+def test_far_beyond_the_image_its_outermost_pixels_go_on(factor):
+    image = noise(20, 30)
+    matrix = turn(1 / factor, shift=(100, 90))
+    found = resample(image, matrix, (200, 210), "replicate")
+    for row, y in ((0, 0), (199, -1)):
+        for column, x in ((0, 0), (209, -1)):
+            np.testing.assert_allclose(found[row, column], image[y, x], rtol=1e-6, atol=1e-5)
+
+
 def test_bands_do_not_show(monkeypatch):
     image = noise(60, 80)
     matrix = turn(0.7, 0.4, (3, -5))

@@ -86,6 +86,14 @@ def test_a_box_does_not_see_the_others(pair):
         np.testing.assert_array_equal(predict(pair[0], image, [box])[0], points)
 
 
+def test_a_view_is_as_its_copy(pair):
+    image = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)[::-1, 5:]
+    boxes = [[10, 10, 60, 60]]
+    np.testing.assert_array_equal(
+        predict(pair[0], image, boxes), predict(pair[0], image.copy(), boxes)
+    )
+
+
 def test_no_boxes(pair):
     count = len(pair[0].initial_shape)
     for none in ([], np.zeros((0, 4))):
