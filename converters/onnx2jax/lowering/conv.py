@@ -1,7 +1,8 @@
-"""The forms of convolution.
+"""The forms of convolution, for CPUs; JAX transposes each by itself.
 
 XLA:CPU runs a grouped convolution 25 to 60 times slower than the same arithmetic written as
-shifted multiply-adds, forward and backward; JAX transposes the latter by itself.
+shifted multiply-adds, forward and backward; a pointwise one 1.4 to 2.9 times slower than as a
+matrix product, which it then does not lay out anew.
 """
 
 from __future__ import annotations
@@ -35,11 +36,19 @@ def convolve(
         target: the backend that the program is lowered for.
     """
     depth = w.shape[1]  # input channels of a group
+    if target == "cpu" and _is_pointwise(w, strides, padding, groups):
+        return jnp.einsum("nchw,oc->nohw", x, w[:, :, 0, 0])
     if groups > 1 and depth <= 2 and w.ndim == 4 and target == "cpu":
         return _shifted(x, w, strides, padding, dilations, groups)
     return lax.conv_general_dilated(
         x, w, strides, padding, rhs_dilation=dilations, feature_group_count=groups
     )
+
+
+def _is_pointwise(w, strides, padding, groups):
+    """Whether each pixel of the result depends on the same pixel of the image alone."""
+    plain = groups == 1 and all(s == 1 for s in strides) and not any(map(any, padding))
+    return plain and w.ndim == 4 and w.shape[2:] == (1, 1)
 
 
 def _shifted(x, w, strides, padding, dilations, groups):
