@@ -72,6 +72,29 @@ def speed() -> str:
     return f"{table(header, rows)}\n\n{note}PyTorch {around['versions']['torch']}."
 
 
+def throughput_options() -> str:
+    """What the committed run was asked for."""
+    mode = load("throughput")["mode"]
+    return " ".join(f"--{name} {mode[name]}" for name in ("images", "photos", "rounds"))
+
+
+def throughput() -> str:
+    """Photographs a second of each way, and its time by that of the model's first way."""
+    header = ("photographs", "model", "way", "a second", "time ÷ ours")
+    rows = []
+    for title, found in load("throughput")["inputs"].items():
+        fastest: dict[tuple[str, str], float] = {}
+        for way in found["ways"]:  # one that two cores can share in two ways counts once
+            key = way["model"], way["name"]
+            fastest[key] = min(way["wall"], fastest.get(key, way["wall"]))
+        ours: dict[str, float] = {}
+        for (model, name), wall in fastest.items():
+            ratio = wall / ours.setdefault(model, wall)
+            rate = f"{found['images'] / wall:.1f}"
+            rows.append((title, model, name, rate, "" if ratio == 1 else f"{ratio:.2f}×"))
+    return table(header, rows)
+
+
 def figures() -> str:
     return f"""**Parity** (`python benchmarks/parity.py --quick`): the worst 1 − cos and relative L2
 error of P, Q and S, both images, both kinds of gradient, both embeddings. A kink (ReLU, PReLU,
@@ -82,10 +105,16 @@ holds float64 to the branches that float32 took, so what is left is arithmetic. 
 {accuracy()}
 
 **Speed** (`python benchmarks/timing.py`): one pair, all channels of both images, 2 CPU cores; the
-ratio says how many times as long PyTorch takes. Below 1 it is faster, as it mostly is: this is the
-plain channel engine, not yet tuned.
+ratio says how many times as long PyTorch takes; below 1 PyTorch is faster. Convolutions of more
+than one pixel are XLA's own so far.
 
-{speed()}"""
+{speed()}
+
+**From the file to the embedding** (`python benchmarks/throughput.py {throughput_options()}`):
+photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster. SFace's
+faces are found by YuNet.
+
+{throughput()}"""
 
 
 def updated(readme: str) -> str:
