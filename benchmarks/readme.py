@@ -105,14 +105,13 @@ holds float64 to the branches that float32 took, so what is left is arithmetic. 
 {accuracy()}
 
 **Speed** (`python benchmarks/timing.py`): one pair, all channels of both images, 2 CPU cores; the
-ratio says how many times as long PyTorch takes; below 1 PyTorch is faster. Convolutions of more
-than one pixel are XLA's own so far.
+ratio says how many times as long PyTorch takes; below 1 PyTorch is faster. Dense convolutions of
+more than one pixel are XLA's own so far.
 
 {speed()}
 
 **From the file to the embedding** (`python benchmarks/throughput.py {throughput_options()}`):
-photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster. SFace's
-faces are found by YuNet.
+photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster.
 
 {throughput()}"""
 

@@ -21,9 +21,18 @@ def convolutions(draw):
     return groups, depth, outputs, kernel, strides, dilations, padding, size
 
 
-@hypothesis.given(convolutions(), st.integers(0, 2**32 - 1))
-@hypothesis.settings(max_examples=15, deadline=None)
-def test_grouped_convolutions_equal_xlas_own_with_gradients(case, seed):
+@st.composite
+def pointwise(draw):
+    """Shapes of convolutions of one pixel, most of them neither strided nor padded nor grouped."""
+    strides = draw(st.sampled_from([(1, 1), (1, 1), (1, 2)]))
+    padding = draw(st.sampled_from([[(0, 0), (0, 0)], [(0, 0), (0, 0)], [(1, 0), (0, 2)]]))
+    inputs, outputs, *size = (draw(st.integers(1, 6)) for _ in range(4))
+    return 1, inputs, outputs, [1, 1], strides, (1, 1), padding, size
+
+
+@hypothesis.given(st.one_of(convolutions(), pointwise()), st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=25, deadline=None)
+def test_our_forms_equal_xlas_own_with_gradients(case, seed):
     groups, depth, outputs, kernel, strides, dilations, padding, size = case
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, groups * depth, *size)).astype(np.float32)
