@@ -132,7 +132,7 @@ def render(rows: Sequence[dict[str, Any]], agreements: dict[str, Any]) -> str:
         "genuine",
         "impostor",
         "pairs",
-        "lost",
+        "dropped",
     )
     text = table(
         header,
