@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -61,17 +61,20 @@ def score(
     wanted = [int(i) for i in np.flatnonzero(np.isnan(embeddings).any(axis=1))]
     # Of few images the next power of two. The last batch of many is padded: another program would
     # take longer to compile than the padding to embed.
-    size = min(BATCH, 1 << max(len(wanted) - 1, 0).bit_length())
+    size = min(BATCH, 1 << max(len(pairs.images) - 1, 0).bit_length())
     errors: dict[str, str] = {}
     done = 0
-    for batch in _batches(_faces([(i, pairs.images[i]) for i in wanted], to_face), size):
+    faces = _faces([(i, pairs.images[i]) for i in wanted], to_face)
+    for _, group in groupby(faces, key=lambda item: item[0] // size):
+        batch = list(group)
         found = [(i, face) for i, face in batch if not isinstance(face, FggbError)]
         errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, FggbError)}
         if found:
-            chips = np.stack([face for _, face in found])
-            padded = np.concatenate([chips, np.repeat(chips[:1], size - len(chips), 0)])
-            indices = [i for i, _ in found]
-            embeddings[indices] = np.asarray(model.embed(padded))[: len(chips)]
+            # Each image in its own place, whichever others fail: last bits depend on the place.
+            chips = np.zeros((size, *model.card.size, 3), np.uint8)
+            indices = np.array([i for i, _ in found])
+            chips[indices % size] = [face for _, face in found]
+            embeddings[indices] = np.asarray(model.embed(chips))[indices % size]
         done += len(batch)
         if progress is not None:
             progress(done, len(wanted))
@@ -94,12 +97,6 @@ def _faces(images: Iterable[tuple[int, PairImage]], to_face: ToFace) -> Iterator
         while waiting:
             yield waiting.pop(0).result()
             waiting += [pool.submit(one, item) for item in islice(remaining, 1)]
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _cosines(embeddings: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -79,6 +79,20 @@ def test_a_run_embeds_in_batches_of_one_size(model, monkeypatch, count, sizes):
     assert np.isfinite(found.embeddings).all()
 
 
+def test_a_retry_embeds_in_the_batches_of_the_whole_list(model, monkeypatch):
+    """Another size would be another program, whose last bits differ."""
+    _, images = pictures(6)
+    pairs = PairList(images, np.array([[0, 1]]))
+    known = score(model, pairs, lambda photo, name: photo).embeddings
+    known[4] = np.nan
+    seen, embed = [], fx.FaceModel.embed
+    monkeypatch.setattr(
+        fx.FaceModel, "embed", lambda self, x: seen.append(len(x)) or embed(self, x)
+    )
+    score(model, pairs, lambda photo, name: photo, known=known)
+    assert seen == [8]
+
+
 def test_a_bad_image_costs_its_own_pairs_only(model):
     _, images = pictures(4, damaged={1})
 
