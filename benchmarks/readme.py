@@ -1,4 +1,4 @@
-"""Write the README's table of figures from benchmarks/results: `python benchmarks/readme.py`."""
+"""Write the figures of documents from benchmarks/results: `python benchmarks/readme.py`."""
 
 import json
 import re
@@ -116,13 +116,23 @@ photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 t
 {throughput()}"""
 
 
-def updated(readme: str) -> str:
-    """The README with its figures as they are now."""
+def photographs() -> str:
+    """The table of `fggb verify` for docs/photographs.md."""
+    text = (RESULTS / "verification.md").read_text("utf-8")
+    return text.partition("\n\n")[0]
+
+
+def updated(document: str, text: str) -> str:
+    """A document with its figures as they are now."""
     start, end = MARKS
     pattern = re.escape(start) + ".*?" + re.escape(end)
-    return re.sub(pattern, lambda _: f"{start}\n{figures()}\n{end}", readme, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: f"{start}\n{text}\n{end}", document, flags=re.DOTALL)
+
+
+DOCUMENTS = {"README.md": figures, "docs/photographs.md": photographs}
 
 
 if __name__ == "__main__":
-    path = Path(ROOT / "README.md")
-    path.write_text(updated(path.read_text("utf-8")), "utf-8")
+    for name, text in DOCUMENTS.items():
+        path = Path(ROOT / name)
+        path.write_text(updated(path.read_text("utf-8"), text()), "utf-8")

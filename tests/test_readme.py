@@ -42,7 +42,10 @@ def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 
 
-def test_the_figures_are_those_of_the_results(monkeypatch):
+@pytest.mark.parametrize("name", ["README.md", "docs/photographs.md"])
+def test_the_figures_are_those_of_the_results(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     readme = importlib.import_module("readme")
-    assert readme.updated(README) == README
+    document = (ROOT / name).read_text("utf-8")
+    assert readme.MARKS[0] in document
+    assert readme.updated(document, readme.DOCUMENTS[name]()) == document

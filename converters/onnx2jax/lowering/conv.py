@@ -1,8 +1,8 @@
 """The forms of convolution, for CPUs; JAX transposes each by itself.
 
 XLA:CPU runs a grouped convolution 25 to 60 times slower than the same arithmetic written as
-shifted multiply-adds, forward and backward; a pointwise one 1.4 to 2.9 times slower than as a
-matrix product, which it then does not lay out anew.
+shifted multiply-adds, forward and backward; a pointwise one slower than as a matrix product, for
+which it lays nothing out anew.
 """
 
 from __future__ import annotations
