@@ -58,6 +58,9 @@ ThresholdOption = Annotated[
 ModelOption = Annotated[
     str, typer.Option(help="A name of `fggb models`, or the path of an .onnx file.")
 ]
+AlignedOption = Annotated[
+    bool, typer.Option("--aligned", help="The images are aligned faces already.")
+]
 FaceOption = Annotated[
     str, typer.Option(help="Which of several faces: largest, center, or an index from the left.")
 ]
@@ -109,9 +112,7 @@ def explain(
     method: MethodOption = "fggb",
     threshold: ThresholdOption = "auto",
     gradient: GradientOption = None,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are aligned faces already.")
-    ] = False,
+    aligned: AlignedOption = False,
     face: FaceOption = "largest",
     detector: DetectorOption = "auto",
     landmarks: Annotated[
@@ -164,9 +165,7 @@ def verify(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Store the threshold, for `--threshold auto`.")
     ] = False,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are aligned faces already.")
-    ] = False,
+    aligned: AlignedOption = False,
     face: FaceOption = "center",
     detector: DetectorOption = "auto",
     out: Annotated[
@@ -188,11 +187,13 @@ def verify(
     from fggb_jax import evaluation
     from fggb_jax.data.pairs import read_pairs
     from fggb_jax.evaluation.kept import kept
+    from fggb_jax.evaluation.rates import far_of
     from fggb_jax.evaluation.scoring import score
     from fggb_jax.models.load import load_model
 
     if retry_failed and out is None:
         raise OptionError("--retry-failed needs --out, the folder of the run that failed")
+    far_of(rule)  # refused now rather than after the run
     listed = read_pairs(pairs, images)
     if listed.same is None:
         raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
@@ -203,6 +204,8 @@ def verify(
     known = kept(out, listed, run) if out and retry_failed else None
     with _progress("images") as report:
         scores = score(loaded, listed, to_face, known=known, progress=report)
+    if out is not None:  # first of all: whatever may come, it need not be computed again
+        _keep(scores, listed, run, out)
     scored = ~np.isnan(scores.cosines)
     for name, why in scores.errors.items():
         _note(f"{name}: {why}")
@@ -218,7 +221,7 @@ def verify(
         data=f"{listed.source}, model {loaded.card.name}",
     )
     if out is not None:
-        _write_verification(found, listed, scores, loaded.card.name, run, out)
+        _write_verification(found, listed, scores.cosines, loaded.card.name, out)
     if as_json:
         results.print_json(json.dumps({**found.to_dict(), "model": loaded.card.name}))
     else:
@@ -243,7 +246,7 @@ def list_models(as_json: JsonOption = False) -> None:
 
     known = _cards()
     entries = [_entries(card) for card in known.values()]
-    detectors = [card for name, card in _weights().items() if name not in known]
+    detectors = detector_cards().values()
     if as_json:
         results.print_json(json.dumps(entries + [asdict(card) for card in detectors]))
         return
@@ -488,18 +491,19 @@ def _run(model: FaceModel, faces: str, which: str) -> dict[str, Any]:
     }
 
 
-def _write_verification(
-    found: VerificationReport,
-    listed: PairList,
-    scores: Scores,
-    model: str,
-    run: dict[str, Any],
-    folder: Path,
-) -> None:
+def _keep(scores: Scores, listed: PairList, run: dict[str, Any], folder: Path) -> None:
     from fggb_jax.evaluation.kept import keep
+
+    with _writing(folder):
+        keep(folder, scores.embeddings, listed, run)
+        _write_csv(folder / "errors.csv", ("image", "error"), scores.errors.items())
+
+
+def _write_verification(
+    found: VerificationReport, listed: PairList, cosines: Any, model: str, folder: Path
+) -> None:
     from fggb_jax.evaluation.roc_figure import Scored, draw
 
-    cosines = scores.cosines
     scored = ~np.isnan(cosines)
     assert listed.same is not None  # checked before anything was scored
     figure = draw([Scored(model, cosines[scored], listed.same[scored], found.threshold)])
@@ -507,14 +511,19 @@ def _write_verification(
         (*(listed.images[i].name for i in pair), int(same), "" if np.isnan(c) else f"{c:.6f}")
         for pair, same, c in zip(listed.pairs, listed.same, cosines, strict=True)
     ]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        keep(folder, scores.embeddings, listed, run)
+    with _writing(folder):
         text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
         (folder / "verification.json").write_text(text + "\n", "utf-8")
         _write_csv(folder / "scores.csv", ("probe", "gallery", "same", "cosine"), rows)
-        _write_csv(folder / "errors.csv", ("image", "error"), scores.errors.items())
         figure.savefig(folder / "roc.png", dpi=150)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A folder to write results to; what goes wrong is one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise FggbError(f"cannot write to {folder}: {error.strerror or error}") from None
 
@@ -581,15 +590,12 @@ def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _write(explanation: Explanation, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
         result = json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
         (folder / "result.json").write_text(result + "\n", "utf-8")
         explanation.save(folder / "maps.npz")
         explanation.to_html(folder / "report.html")
         explanation.figure().savefig(folder / "figure.png", dpi=150)
-    except OSError as error:
-        raise FggbError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 def _print(explanation: Explanation, folder: Path, title: str) -> None:

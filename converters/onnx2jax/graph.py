@@ -68,20 +68,27 @@ class Graph:
                     yield from value.walk()
 
 
+def label(source: Source) -> str:
+    """What messages call a model."""
+    if isinstance(source, onnx.ModelProto):
+        return "the ModelProto"
+    return f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+
+
 def read_proto(source: Source) -> onnx.ModelProto:
     """Read a model, external data included, through onnx's own guarded loader."""
     if isinstance(source, onnx.ModelProto):
         return source
-    label = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+    where = label(source)
     if not isinstance(source, bytes) and not Path(source).is_file():
-        raise InvalidModelError(f"no such file: {label}; give the path of an .onnx file")
+        raise InvalidModelError(f"no such file: {where}; give the path of an .onnx file")
     try:
         if isinstance(source, bytes):
             return onnx.load_from_string(source)
         return onnx.load(str(source))
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
         raise InvalidModelError(
-            f"{label} cannot be read as an ONNX model ({error}); the file may be truncated, "
+            f"{where} cannot be read as an ONNX model ({error}); the file may be truncated, "
             "or lack its external data beside it"
         ) from None
 

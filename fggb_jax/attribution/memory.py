@@ -68,8 +68,8 @@ def plan_stages(
     while _together(chunks := _fitting(each, count, cache), each) > budget:
         cache //= 2
     threads = min(os.cpu_count() or 1, budget // _together(chunks, each), -(-count // chunks[-1]))
-    whole = plan_chunk(partial(_composed, stages), params, image, budget)
-    return Plan(whole, chunks, threads)
+    # In one program only one stage at a time has cotangents.
+    return Plan(_limited(budget // max(each), count), chunks, threads)
 
 
 def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
@@ -86,12 +86,6 @@ def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
 def _together(chunks: Sequence[int], each: Sequence[int]) -> int:
     """Bytes of a thread that has a chunk of every stage in hand."""
     return sum(chunk * size for chunk, size in zip(chunks, each, strict=True))
-
-
-def _composed(stages: Sequence[Callable[[Any, Any], Any]], params: Any, x: Any) -> Any:
-    for stage in stages:
-        x = stage(params, x)
-    return x
 
 
 def plan_chunk(
@@ -116,7 +110,11 @@ def plan_chunk(
     each = _cotangent_bytes(f, params, image)
     _refuse(each, budget)
     (count,) = jax.eval_shape(f, params, image).shape
-    return max(1, min(budget // each, count, LARGEST_CHUNK))
+    return _limited(budget // each, count)
+
+
+def _limited(fitting: int, count: int) -> int:
+    return max(1, min(fitting, count, LARGEST_CHUNK))
 
 
 def _refuse(each: int, budget: int) -> None:

@@ -164,21 +164,33 @@ def calibrate(scores: Any, same: Any, rule: str = "eer", data: str = "") -> tupl
     edges, rejected = tally(*checked(scores, same))
     counts = f"{rejected.genuine[0, -1]:,} genuine and {rejected.impostor[0, -1]:,} impostor pairs"
     where = f"{counts} of {data}" if data else counts
-    name, _, value = rule.partition("=")
-    if rule == "eer":
+    far = far_of(rule)
+    if far is None:
         rate, first, last = equal_error(rejected)
         threshold = _between(edges[first[0] - 1], edges[last[0]])
         return threshold, f"Equal error rate on {where}, EER {percent(rate[0])}"
+    found = at_far(edges, rejected, far)
+    if found.tar is None or found.threshold is None:
+        raise OptionError(found.reason)
+    return found.threshold, f"FAR at most {far:g} on {where}, TAR {percent(found.tar)}"
+
+
+def far_of(rule: str) -> float | None:
+    """The FAR that a threshold's rule asks for; None for "eer".
+
+    Raises:
+        OptionError: an unknown rule, or a FAR outside of (0, 1].
+    """
+    if rule == "eer":
+        return None
+    name, _, value = rule.partition("=")
     try:
         far = float(value) if name == "far" else math.nan
     except ValueError:
         far = math.nan
     if not 0 < far <= 1:
         raise OptionError(f'no rule {rule!r} for a threshold; give "eer", or a FAR as "far=1e-3"')
-    found = at_far(edges, rejected, far)
-    if found.tar is None or found.threshold is None:
-        raise OptionError(found.reason)
-    return found.threshold, f"FAR at most {far:g} on {where}, TAR {percent(found.tar)}"
+    return far
 
 
 def checked(scores: Any, same: Any) -> tuple[np.ndarray, np.ndarray]:

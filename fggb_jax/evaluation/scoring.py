@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fggb_jax.data.pair_list import PairImage, PairList
-from fggb_jax.errors import FggbError
+from fggb_jax.errors import ImageError
 from fggb_jax.models.face_model import FaceModel
 
 BATCH = 32  # at most
@@ -51,7 +51,8 @@ def score(
     Args:
         model: the recognizer.
         pairs: which images, and which pairs of them.
-        to_face: (photograph, its name) → aligned face (H, W, 3) uint8; may raise `FggbError`.
+        to_face: (photograph, its name) → aligned face (H, W, 3) uint8; may raise
+            `ImageError`, which costs the image's own pairs; any other error ends the run.
         known: (K, N) embeddings of an earlier run; only images whose row is NaN are read.
         progress: called as progress(done, total) with counts of images.
     """
@@ -67,8 +68,8 @@ def score(
     faces = _faces([(i, pairs.images[i]) for i in wanted], to_face)
     for _, group in groupby(faces, key=lambda item: item[0] // size):
         batch = list(group)
-        found = [(i, face) for i, face in batch if not isinstance(face, FggbError)]
-        errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, FggbError)}
+        found = [(i, face) for i, face in batch if not isinstance(face, ImageError)]
+        errors |= {pairs.images[i].name: str(f) for i, f in batch if isinstance(f, ImageError)}
         if found:
             # Each image in its own place, whichever others fail: last bits depend on the place.
             chips = np.zeros((size, *model.card.size, 3), np.uint8)
@@ -88,7 +89,7 @@ def _faces(images: Iterable[tuple[int, PairImage]], to_face: ToFace) -> Iterator
         index, image = item
         try:
             return index, to_face(image.read(), image.name)
-        except FggbError as error:
+        except ImageError as error:
             return index, error
 
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -23,7 +23,7 @@ from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.faces.detection import check_photograph
 from fggb_jax.faces.pyramid import Tiles, doubled, tile, tiled
 from fggb_jax.models.load import dlib_weights
-from onnx2jax.graph import read_proto
+from onnx2jax.graph import label, read_proto
 
 _FILE = "mmod_human_face_detector.dat"
 _MIN_SIDE = 10  # of an image: dlib's tiling makes no sense below
@@ -62,7 +62,7 @@ class MmodDetector:
     def __init__(
         self, source: str | Path | onnx.ModelProto | None = None, *, target: str | None = None
     ) -> None:
-        where = "the ModelProto" if isinstance(source, onnx.ModelProto) else str(source or _FILE)
+        where = label(source or _FILE)
         try:
             proto = _proto(source)
             self._options = Options.from_metadata(proto)

@@ -14,6 +14,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import draw
 from fggb_jax.faces.detection import Detection, check_photograph, suppress
+from onnx2jax.graph import label
 
 STRIDES = (8, 16, 32)
 ANCHORS = 2  # a cell, both at the same point
@@ -85,7 +86,7 @@ class ScrfdDetector:
         overlap: float = 0.4,
         upsample: int = 1,
     ) -> None:
-        where = "the ModelProto" if isinstance(model, onnx.ModelProto) else str(model)
+        where = label(model)
         try:
             network = onnx2jax.load(model)
         except onnx2jax.OnnxError as error:

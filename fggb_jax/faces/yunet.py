@@ -15,7 +15,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import Canvas, draw
 from fggb_jax.faces.detection import Detection, check_photograph, overlap, suppress
-from onnx2jax.graph import read_proto
+from onnx2jax.graph import label, read_proto
 
 STRIDES = (8, 16, 32)
 SMALLEST = 320  # side of the least canvas in pixels; each other one is twice the last
@@ -192,7 +192,7 @@ def _prepare(pixels: jax.Array) -> jax.Array:
 
 def _load(model: str | Path | onnx.ModelProto) -> onnx2jax.Model:
     """The network, its declared sizes left open: nothing in it depends on them."""
-    where = "the ModelProto" if isinstance(model, onnx.ModelProto) else str(model)
+    where = label(model)
     try:
         proto = onnx.ModelProto()
         proto.CopyFrom(read_proto(model))

@@ -262,6 +262,33 @@ def test_verify_counts_scores_and_names_what_it_drops(faces, tmp_path, capsys):
     assert errors == ["image,error", f"gone.png,no such image: {faces / 'gone.png'}"]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rule", "best"], "no rule 'best' for a threshold"),
+        (["--face", "left"], "face is 'left'; give largest, center"),
+    ],
+)
+def test_wrong_usage_of_verify_is_no_fault_of_the_images(
+    dlib_proto, photographs, tmp_path, capsys, options, message
+):
+    rows = ["obama_a.png,obama_b.png,1", "obama_a.png,biden.png,0"]
+    (photographs / "pairs.csv").write_text("\n".join(["probe,gallery,same", *rows]) + "\n")
+    status, out, err = run(capsys, "verify", photographs / "pairs.csv", *options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "dropped" not in err
+
+
+def test_what_was_embedded_is_kept_where_nothing_can_be_measured(faces, pairs, tmp_path, capsys):
+    pairs.write_text(pairs.read_text().replace(str(faces / "biden.png"), "gone.png"))
+    command = ("verify", pairs, "--model", faces / "small.onnx", "--aligned")
+    status, _, err = run(capsys, *command, "--out", tmp_path / "run")
+    assert status == 2
+    assert "all 2 scored pairs are genuine pairs; a measurement takes both kinds" in err
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"errors.csv", "embeddings.npz"}
+
+
 def test_retry_failed_reads_what_failed_and_nothing_else(faces, pairs, tmp_path, capsys):
     """Promise 9: the run ends, the error is a row, the status is not 0, only it is redone."""
     lines = pairs.read_text().replace(str(faces / "biden.png"), str(tmp_path / "late.png"))
