@@ -42,29 +42,19 @@ def _norm(x: Array) -> Array:
     return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 1)
 
 
+def chunk_maps(
+    pull: Pull, cotangents: Float[Array, "C N"], kind: Gradient
+) -> Float[Array, "C H W"]:
+    """The normalised maps Ĝ of the channels that the cotangents stand for."""
+    (gradients,) = jax.vmap(pull)(cotangents)
+    return jax.vmap(partial(channel_map, kind=kind))(gradients)
+
+
 def accumulate(
-    carry: Float[Array, "M H W"],
-    pull: Pull,
-    cotangents: Float[Array, "C N"],
-    coefficients: Float[Array, "M C"],
-    kind: Gradient,
+    carry: Float[Array, "M H W"], maps: Float[Array, "C H W"], coefficients: Float[Array, "M C"]
 ) -> Float[Array, "M H W"]:
     """Add the maps of a chunk of channels, weighed by each row of coefficients."""
-    (gradients,) = jax.vmap(pull)(cotangents)
-    maps = jax.vmap(partial(channel_map, kind=kind))(gradients)
     return carry + jnp.tensordot(coefficients, maps, axes=1)
-
-
-def chunk_step(
-    carry: Array, pull: Pull, coefficients: Array, start: Any, chunk: int, kind: Gradient
-) -> Array:
-    """`accumulate` for channels start … start + chunk − 1; those beyond N add nothing."""
-    count = coefficients.shape[1]
-    indices = start + jnp.arange(chunk)
-    inside = (indices < count).astype(coefficients.dtype)
-    cotangents = jax.nn.one_hot(indices, count, dtype=coefficients.dtype)
-    columns = jnp.take(coefficients, indices, axis=1, mode="clip") * inside[None, :]
-    return accumulate(carry, pull, cotangents, columns, kind)
 
 
 def scan_channels(
@@ -79,7 +69,11 @@ def scan_channels(
     zero = jnp.zeros((rows, *size), coefficients.dtype)
 
     def body(carry: Array, start: Array) -> tuple[Array, None]:
-        return chunk_step(carry, pull, coefficients, start, chunk, kind), None
+        indices = start + jnp.arange(chunk)
+        # Channels beyond N have zero cotangents, so zero maps.
+        cotangents = jax.nn.one_hot(indices, count, dtype=coefficients.dtype)
+        columns = jnp.take(coefficients, indices, axis=1, mode="clip")
+        return accumulate(carry, chunk_maps(pull, cotangents, kind), columns), None
 
     # XLA:CPU brings convolutions into the form that its fast kernels take in a program's main
     # computation only, not in a loop's body: there the loop is unrolled, at the price of compiling.
@@ -95,22 +89,18 @@ def _pull_back(pull: Pull, cotangents: Array, start: Any, *, chunk: int) -> Arra
     return found
 
 
-@partial(jax.jit, static_argnames=("chunk", "kind"), donate_argnums=0)
-def _finish(
-    carry: Array,
-    pull: Pull,
-    cotangents: Array,
-    coefficients: Array,
-    start: Any,
-    column: Any,
-    *,
-    chunk: int,
-    kind: Gradient,
-) -> Array:
-    """The first stage: `accumulate` a few cotangents, whose channels begin at `column`."""
-    some = jax.lax.dynamic_slice_in_dim(cotangents, start, chunk)
-    columns = jax.lax.dynamic_slice_in_dim(coefficients, column, chunk, axis=1)
-    return accumulate(carry, pull, some, columns, kind)
+@partial(jax.jit, static_argnames=("chunk", "kind"))
+def _finish(pull: Pull, cotangents: Array, start: Any, *, chunk: int, kind: Gradient) -> Array:
+    """The first stage: a few cotangents of its result → their channels' maps."""
+    return chunk_maps(pull, jax.lax.dynamic_slice_in_dim(cotangents, start, chunk), kind)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add(carry: Array, maps: Sequence[Array], coefficients: Array, start: Any) -> Array:
+    """`accumulate` for the channels from `start`."""
+    joined = jnp.concatenate(maps)
+    columns = jax.lax.dynamic_slice_in_dim(coefficients, start, len(joined), axis=1)
+    return accumulate(carry, joined, columns)
 
 
 def drive_channels(
@@ -127,7 +117,7 @@ def drive_channels(
 
     The cotangents are pulled back stage by stage and depth first, ever fewer at once as their
     resolution grows, so that what a step works on stays in the processor's cache. Whole chunks of
-    the last stage go to `threads` threads; their sums are added in the order of the channels, so
+    the last stage go to `threads` threads; their maps are added in the order of the channels, so
     the result does not depend on the threads.
 
     Args:
@@ -144,39 +134,37 @@ def drive_channels(
     coefficients = jnp.pad(coefficients, ((0, 0), (0, whole - count)))
     seeds = jnp.eye(whole, count, dtype=coefficients.dtype)
 
-    def descend(level: int, cotangents: Array, start: int, column: int, carry: Array) -> Array:
-        """Take `chunks[level]` cotangents from `start` down to the image."""
+    def descend(level: int, cotangents: Array, start: int) -> list[Array]:
+        """The maps of `chunks[level]` cotangents from `start`, taken down to the image."""
         pull, chunk = pulls[level], chunks[level]
         if level == 0:
-            return _finish(
-                carry, pull, cotangents, coefficients, start, column, chunk=chunk, kind=kind
-            )
+            return [_finish(pull, cotangents, start, chunk=chunk, kind=kind)]
         below = _pull_back(pull, cotangents, start, chunk=chunk)
-        for i in range(0, chunk, chunks[level - 1]):
-            carry = descend(level - 1, below, i, column + i, carry)
-        return carry
+        parts = (descend(level - 1, below, i) for i in range(0, chunk, chunks[level - 1]))
+        return [one for part in parts for one in part]
 
-    def one(start: int) -> Array:
-        zero = jnp.zeros((rows, *size), coefficients.dtype)
-        return descend(len(pulls) - 1, seeds, start, start, zero).block_until_ready()
+    def one(start: int) -> list[Array]:
+        return jax.block_until_ready(descend(len(pulls) - 1, seeds, start))
 
     total = jnp.zeros((rows, *size), coefficients.dtype)
     starts = range(0, whole, chunks[-1])
-    for start, part in zip(starts, _ordered(one, starts, threads), strict=True):
-        total = total + part
+    for start, maps in zip(starts, _ordered(one, starts, threads), strict=True):
+        total = _add(total, maps, coefficients, start)
         if progress is not None:
             progress(min(start + chunks[-1], count), count)
     return total
 
 
-def _ordered(one: Callable[[int], Array], starts: Iterable[int], threads: int) -> Iterator[Array]:
+def _ordered(
+    one: Callable[[int], list[Array]], starts: Iterable[int], threads: int
+) -> Iterator[list[Array]]:
     """`map`, a few of them at a time."""
     if threads == 1:
         yield from map(one, starts)
         return
     settings = _settings()
 
-    def configured(start: int) -> Array:
+    def configured(start: int) -> list[Array]:
         with settings():
             return one(start)
 

@@ -38,9 +38,11 @@ def test_what_xla_allocates_for_a_step_stays_under_the_budget(network, mebibytes
     chunk = plan_chunk(f, network.params, IMAGE, budget)
     x = np.zeros(IMAGE.shape, np.float32)
     _, pull = jax.jit(lambda x: jax.vjp(functools.partial(f, network.params), x))(x)
-    rows, total = jnp.ones((2, 64)), jnp.zeros((2, 112, 112))
-    step = jax.jit(jacobian.chunk_step, static_argnames=("chunk", "kind"))
-    compiled = step.lower(total, pull, rows, 0, chunk=chunk, kind="magnitude").compile()
+
+    def step(pull, cotangents):
+        return jacobian.chunk_maps(pull, cotangents, "magnitude")
+
+    compiled = jax.jit(step).lower(pull, jnp.zeros((chunk, 64))).compile()
     assert 1 <= chunk <= LARGEST_CHUNK
     assert compiled.memory_analysis().temp_size_in_bytes <= budget
 
