@@ -15,6 +15,7 @@ from onnx2jax import graph as graphs
 from onnx2jax import interpreter, stages
 from onnx2jax.errors import InputError
 from onnx2jax.graph import Graph, Source, TensorSpec
+from onnx2jax.lowering.channels_last import channels_last
 from onnx2jax.values import Value
 
 
@@ -97,6 +98,18 @@ class Model:
         return value
 
     def _evaluate(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
+        traced = any(isinstance(x, Tracer) for x in inputs)
+        if self.resolved_target != "cpu" or not traced:  # outside a trace values must be seen
+            return self._run(params, inputs)
+        static = [None if isinstance(x, jax.Array) else x for x in inputs]
+
+        def run(params: Mapping[str, Any], *arrays: Any) -> Any:
+            rest = iter(arrays)
+            return self._run(params, [next(rest) if x is None else x for x in static])
+
+        return channels_last(run)(dict(params), *(x for x in inputs if isinstance(x, jax.Array)))
+
+    def _run(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
         names = (spec.name for spec in self.inputs)
         values = {**self.constants, **params, **dict(zip(names, inputs, strict=True))}
         interpreter.run(

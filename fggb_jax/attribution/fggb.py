@@ -20,12 +20,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.jacobian import Gradient, drive_channels, scan_channels
+from fggb_jax.attribution.jacobian import Gradient, channel_map, drive_channels, scan_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
-from fggb_jax.attribution.memory import Plan, plan_chunk, plan_stages
+from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
+from fggb_jax.attribution.pullback import prepare
 from fggb_jax.attribution.registry import method
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
+from onnx2jax.lowering.channels_last import placed
 
 Embedding = Literal["raw", "normalized"]
 EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
@@ -80,11 +82,17 @@ def fggb(
     z_a, pull_a = jax.vjp(g, a)
     z_b, pull_b = jax.vjp(g, b)
     coefficients, cosine = _coefficients(z_a, z_b)
+    seeds = jnp.eye(len(z_a), dtype=z_a.dtype)
     maps = [
-        scan_channels(pull, coefficients, image.shape[:2], chunk, gradient)
+        scan_channels(_map_of(pull, gradient), seeds, coefficients, image.shape[:2], chunk)
         for pull, image in ((pull_a, a), (pull_b, b))
     ]
     return _pair(maps, cosine, threshold)
+
+
+def _map_of(pull: Callable[[Array], Any], gradient: Gradient) -> Callable[[Array], Array]:
+    """A channel's cotangent → its normalised map."""
+    return lambda cotangent: channel_map(pull(cotangent)[0], gradient)
 
 
 @method("fggb", "FGGB")
@@ -102,50 +110,78 @@ def explain_fggb(
 ) -> PairMaps:
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     _check(gradient, embedding, norms)
-    leaves, structure = jax.tree.flatten(model)
-    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
-    image = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
-    plan = _planned(structure, shapes, image, embedding, memory)
-    (z_a, pulls_a), (z_b, pulls_b) = (
-        _forward(model, image, embedding=embedding) for image in (probe, gallery)
+    plan = _plan(model, jax.ShapeDtypeStruct(probe.shape, probe.dtype), embedding, gradient, memory)
+    (z_a, steps_a), (z_b, steps_b) = (
+        _forward(model, image, embedding, gradient) for image in (probe, gallery)
     )
     coefficients, cosine = _coefficients(z_a, z_b)
-    count, maps = coefficients.shape[1], []
-    for i, pulls in enumerate((pulls_a, pulls_b)):
+    count, maps = len(z_a), []
+    for i, steps in enumerate((steps_a, steps_b)):
         report = progress and partial(_offset, progress, i * count, 2 * count)
-        maps.append(_channels(pulls, coefficients, probe.shape[:2], plan, gradient, report))
+        seeds = jnp.eye(count, dtype=z_a.dtype)
+        size = probe.shape[:2]
+        maps.append(_channels(steps, seeds, coefficients, size, plan, gradient, report))
     return _pair(maps, cosine, threshold)
 
 
+def _forward(model: FaceModel, image: Array, embedding: Embedding, gradient: Gradient) -> Any:
+    """The embedding, and for each stage what takes cotangents back, the image's first."""
+    if _on_cpu():
+        return _prepared(model, image, embedding=embedding, gradient=gradient)
+    return _linearized(model, image, embedding=embedding)
+
+
+def _plan(
+    model: FaceModel,
+    image: jax.ShapeDtypeStruct,
+    embedding: Embedding,
+    gradient: Gradient,
+    memory: int | None,
+) -> Plan:
+    if _on_cpu():
+        z, steps = _prepared.eval_shape(model, image, embedding=embedding, gradient=gradient)
+        return plan_steps(steps, len(z), memory)
+    leaves, structure = jax.tree.flatten(model)
+    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
+    return Plan((_planned_chunk(structure, shapes, image, embedding, memory),), 1)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
 def _channels(
-    pulls: tuple[Any, ...],
+    steps: tuple[Any, ...],
+    seeds: Array,
     coefficients: Array,
     size: tuple[int, ...],
     plan: Plan,
     gradient: Gradient,
     progress: Callable[[int, int], None] | None,
 ) -> Array:
-    if jax.default_backend() == "cpu":
+    """The maps of one image: for each row of coefficients the sum over the seeds."""
+    if _on_cpu():
         return drive_channels(
-            pulls,
-            coefficients,
-            size,
-            plan.chunks,
-            gradient,
-            threads=plan.threads,
-            progress=progress,
+            steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
         )
-    return _compiled_scan(pulls, coefficients, size, plan.whole, gradient)
+    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], gradient)
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _compiled_scan(pulls: tuple[Any, ...], *others: Any) -> Array:
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _compiled_scan(
+    pulls: tuple[Any, ...],
+    seeds: Array,
+    coefficients: Array,
+    size: tuple[int, ...],
+    chunk: int,
+    gradient: Gradient,
+) -> Array:
     def pull(cotangent: Array) -> tuple[Array]:
         for one in reversed(pulls):
             (cotangent,) = one(cotangent)
         return (cotangent,)
 
-    return scan_channels(pull, *others)
+    return scan_channels(_map_of(pull, gradient), seeds, coefficients, size, chunk)
 
 
 def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
@@ -165,12 +201,24 @@ def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
     return (*first, last if kind == "raw" else lambda model, x: _unit(last(model, x)))
 
 
-@partial(jax.jit, static_argnames="embedding")
-def _forward(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
-    """The embedding and each stage's pullback; inside jit, so that a second image traces nothing.
+# Both are programs of their own: within the backward's, XLA would compute the forward pass anew
+# for each chunk. And they are jitted, so that a second image traces nothing.
 
-    It is a program of its own: within the backward's, XLA would compute it anew for each chunk.
-    """
+
+@partial(jax.jit, static_argnames=("embedding", "gradient"))
+def _prepared(model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient) -> Any:
+    """The embedding, and each stage's prepared pullback; the image's ends in the channel's map."""
+    finish = partial(channel_map, kind=gradient)
+    steps, x = [], placed(image)
+    for stage in _stages(model, embedding):
+        x, step = prepare(partial(stage, model), x, None if steps else finish)
+        steps.append(step)
+    return x.plain, tuple(steps)
+
+
+@partial(jax.jit, static_argnames="embedding")
+def _linearized(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
+    """The embedding, and each stage's pullback."""
     pulls, x = [], image
     for stage in _stages(model, embedding):
         x, pull = jax.vjp(partial(stage, model), x)
@@ -179,12 +227,12 @@ def _forward(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _planned(
+def _planned_chunk(
     structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
-) -> Plan:
-    """`plan_stages` of a model, traced once for all pairs."""
-    model = structure.unflatten(shapes)
-    return plan_stages(_stages(model, embedding), model, image, memory)
+) -> int:
+    """`plan_chunk` of a model, traced once for all pairs."""
+    g = _embedding(lambda x: structure.unflatten(shapes)(x), embedding)
+    return plan_chunk(lambda _, x: g(x), None, image, memory)
 
 
 def _coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Gradient = Literal["magnitude", "signed"]
-Pull = Callable[[Array], Any]  # cotangent (N,) → (gradient (H, W, 3),)
+Value = Callable[[Array], Array]  # of one cotangent
 
 
 def channel_map(gradient: Float[Array, "H W 3"], kind: Gradient) -> Float[Array, "H W"]:
@@ -42,114 +42,110 @@ def _norm(x: Array) -> Array:
     return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 1)
 
 
-def chunk_maps(
-    pull: Pull, cotangents: Float[Array, "C N"], kind: Gradient
-) -> Float[Array, "C H W"]:
-    """The normalised maps Ĝ of the channels that the cotangents stand for."""
-    (gradients,) = jax.vmap(pull)(cotangents)
-    return jax.vmap(partial(channel_map, kind=kind))(gradients)
-
-
 def accumulate(
-    carry: Float[Array, "M H W"], maps: Float[Array, "C H W"], coefficients: Float[Array, "M C"]
-) -> Float[Array, "M H W"]:
-    """Add the maps of a chunk of channels, weighed by each row of coefficients."""
-    return carry + jnp.tensordot(coefficients, maps, axes=1)
+    carry: Float[Array, "M ..."], values: Float[Array, "C ..."], weights: Float[Array, "M C"]
+) -> Float[Array, "M ..."]:
+    """Add the values of a chunk of channels, weighed by each row of weights."""
+    return carry + jnp.tensordot(weights, values, axes=1)
 
 
 def scan_channels(
-    pull: Pull,
-    coefficients: Float[Array, "M N"],
+    value: Value,
+    seeds: Float[Array, "K N"],
+    coefficients: Float[Array, "M K"],
     size: tuple[int, ...],
     chunk: int,
-    kind: Gradient,
-) -> Float[Array, "M H W"]:
-    """Σ_k c_k Ĝ_k for each row of coefficients, as one traceable loop."""
-    rows, count = coefficients.shape
-    zero = jnp.zeros((rows, *size), coefficients.dtype)
+) -> Float[Array, "M ..."]:
+    """Σ_k c_k value(seed_k) for each row of coefficients, as one traceable loop.
+
+    Args:
+        value: of one cotangent (N,), such as the normalised map of its gradient, of shape `size`;
+            zero for a zero cotangent.
+        seeds: the cotangents, one-hot rows for the channels themselves.
+        coefficients: a row for each sum.
+        size: the shape of a value.
+        chunk: cotangents at once.
+    """
+    seeds, coefficients = _whole_chunks(seeds, coefficients, chunk)
+    zero = jnp.zeros((len(coefficients), *size), coefficients.dtype)
 
     def body(carry: Array, start: Array) -> tuple[Array, None]:
-        indices = start + jnp.arange(chunk)
-        # Channels beyond N have zero cotangents, so zero maps.
-        cotangents = jax.nn.one_hot(indices, count, dtype=coefficients.dtype)
-        columns = jnp.take(coefficients, indices, axis=1, mode="clip")
-        return accumulate(carry, chunk_maps(pull, cotangents, kind), columns), None
+        values = jax.vmap(value)(jax.lax.dynamic_slice_in_dim(seeds, start, chunk))
+        columns = jax.lax.dynamic_slice_in_dim(coefficients, start, chunk, axis=1)
+        return accumulate(carry, values, columns), None
 
     # XLA:CPU brings convolutions into the form that its fast kernels take in a program's main
     # computation only, not in a loop's body: there the loop is unrolled, at the price of compiling.
     unroll = jax.default_backend() == "cpu"
-    total, _ = jax.lax.scan(body, zero, jnp.arange(0, count, chunk), unroll=unroll)
+    total, _ = jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)
     return total
 
 
+def _whole_chunks(seeds: Array, coefficients: Array, chunk: int) -> tuple[Array, Array]:
+    """Zero cotangents, whose values are zero, up to a multiple of the chunk."""
+    more = -len(seeds) % chunk
+    return jnp.pad(seeds, ((0, more), (0, 0))), jnp.pad(coefficients, ((0, 0), (0, more)))
+
+
 @partial(jax.jit, static_argnames="chunk")
-def _pull_back(pull: Pull, cotangents: Array, start: Any, *, chunk: int) -> Array:
+def _step(step: Value, cotangents: Array, start: Any, *, chunk: int) -> Array:
     """A few of the cotangents of a stage's result → those of its argument."""
-    (found,) = jax.vmap(pull)(jax.lax.dynamic_slice_in_dim(cotangents, start, chunk))
-    return found
-
-
-@partial(jax.jit, static_argnames=("chunk", "kind"))
-def _finish(pull: Pull, cotangents: Array, start: Any, *, chunk: int, kind: Gradient) -> Array:
-    """The first stage: a few cotangents of its result → their channels' maps."""
-    return chunk_maps(pull, jax.lax.dynamic_slice_in_dim(cotangents, start, chunk), kind)
+    return jax.vmap(step)(jax.lax.dynamic_slice_in_dim(cotangents, start, chunk))
 
 
 @partial(jax.jit, donate_argnums=0)
-def _add(carry: Array, maps: Sequence[Array], coefficients: Array, start: Any) -> Array:
+def _add(carry: Array, values: Sequence[Array], coefficients: Array, start: Any) -> Array:
     """`accumulate` for the channels from `start`."""
-    joined = jnp.concatenate(maps)
+    joined = jnp.concatenate(values)
     columns = jax.lax.dynamic_slice_in_dim(coefficients, start, len(joined), axis=1)
     return accumulate(carry, joined, columns)
 
 
 def drive_channels(
-    pulls: Sequence[Pull],
-    coefficients: Float[Array, "M N"],
+    steps: Sequence[Value],
+    seeds: Float[Array, "K N"],
+    coefficients: Float[Array, "M K"],
     size: tuple[int, ...],
     chunks: Sequence[int],
-    kind: Gradient,
     *,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> Float[Array, "M H W"]:
+) -> Float[Array, "M ..."]:
     """The same sum as a Python loop over compiled steps, for CPUs.
 
     The cotangents are pulled back stage by stage and depth first, ever fewer at once as their
     resolution grows, so that what a step works on stays in the processor's cache. Whole chunks of
-    the last stage go to `threads` threads; their maps are added in the order of the channels, so
+    the last stage go to `threads` threads; their values are added in the order of the channels, so
     the result does not depend on the threads.
 
     Args:
-        pulls: of each stage, the image's first.
-        coefficients: as in `scan_channels`.
-        size: (H, W).
+        steps: pytrees that are functions, of each stage, the image's first: from a cotangent of
+            its result to one of its argument; the image's to the value itself.
+        seeds: as in `scan_channels`.
+        coefficients: likewise.
+        size: likewise.
         chunks: cotangents at once for each stage; each divides the next.
-        kind: of gradient.
         threads: Python threads.
         progress: `progress(done, total)` is told of channels as they are finished.
     """
-    rows, count = coefficients.shape
-    whole = -(-count // chunks[-1]) * chunks[-1]  # channels beyond N have zero cotangents
-    coefficients = jnp.pad(coefficients, ((0, 0), (0, whole - count)))
-    seeds = jnp.eye(whole, count, dtype=coefficients.dtype)
+    count = len(seeds)
+    seeds, coefficients = _whole_chunks(seeds, coefficients, chunks[-1])
 
     def descend(level: int, cotangents: Array, start: int) -> list[Array]:
-        """The maps of `chunks[level]` cotangents from `start`, taken down to the image."""
-        pull, chunk = pulls[level], chunks[level]
+        """The values of `chunks[level]` cotangents from `start`, taken down to the image."""
+        below = _step(steps[level], cotangents, start, chunk=chunks[level])
         if level == 0:
-            return [_finish(pull, cotangents, start, chunk=chunk, kind=kind)]
-        below = _pull_back(pull, cotangents, start, chunk=chunk)
-        parts = (descend(level - 1, below, i) for i in range(0, chunk, chunks[level - 1]))
+            return [below]
+        parts = (descend(level - 1, below, i) for i in range(0, chunks[level], chunks[level - 1]))
         return [one for part in parts for one in part]
 
     def one(start: int) -> list[Array]:
-        return jax.block_until_ready(descend(len(pulls) - 1, seeds, start))
+        return jax.block_until_ready(descend(len(steps) - 1, seeds, start))
 
-    total = jnp.zeros((rows, *size), coefficients.dtype)
-    starts = range(0, whole, chunks[-1])
-    for start, maps in zip(starts, _ordered(one, starts, threads), strict=True):
-        total = _add(total, maps, coefficients, start)
+    total = jnp.zeros((len(coefficients), *size), coefficients.dtype)
+    starts = range(0, len(seeds), chunks[-1])
+    for start, values in zip(starts, _ordered(one, starts, threads), strict=True):
+        total = _add(total, values, coefficients, start)
         if progress is not None:
             progress(min(start + chunks[-1], count), count)
     return total

@@ -14,62 +14,55 @@ import jax
 import numpy as np
 from jax.extend import core as jex
 
+from fggb_jax.attribution.pullback import Program, Pullback
 from fggb_jax.errors import OptionError
 
 DEFAULT_BUDGET = 1 << 30  # bytes
 LARGEST_CHUNK = 32  # larger ones bring nothing that was measured
 # Bytes that a step may work on, counted without XLA's fusion, which needs a fraction of them: the
-# best of 3, 12, 24 and 48 MiB over three recognizers lies between 12 and 24.
-CACHE = 16 << 20
+# best of 4, 8, 16 and 32 MiB over three recognizers.
+CACHE = 8 << 20
 
 
 class Plan(NamedTuple):
     """How the channels are walked.
 
     Attributes:
-        whole: channels at once where the network is one program.
         chunks: channels at once in each stage, the image's first; each divides the next.
         threads: how many chunks of the last stage at a time.
     """
 
-    whole: int
     chunks: tuple[int, ...]
     threads: int
 
 
-def plan_stages(
-    stages: Sequence[Callable[[Any, Any], Any]],
-    params: Any,
-    image: jax.ShapeDtypeStruct,
-    budget: int | None,
-) -> Plan:
-    """The plan of a network in stages.
+def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
+    """The plan of a network whose pullbacks are prepared.
 
     The chunks, and so every bit of the result on a CPU, depend on the network and the budget. The
     threads depend on the cores too, and the result not on them.
 
     Args:
-        stages: functions (params, x) → x that compose to the embedding, the image's first.
-        params: any pytree of arrays or of their shapes.
-        image: the shape and dtype of one image.
+        steps: of each stage, the image's first; their residuals may be shapes alone.
+        count: of the cotangents.
         budget: as in `plan_chunk`.
 
     Raises:
         OptionError: not even one cotangent fits.
     """
     budget = DEFAULT_BUDGET if budget is None else int(budget)
-    each, x = [], image
-    for stage in stages:
-        each.append(_cotangent_bytes(stage, params, x))
-        x = jax.eval_shape(stage, params, x)
-    count = x.shape[0]
+    each = [_step_bytes(step.program) for step in steps]
     _refuse(sum(each), budget)
     cache = CACHE
     while _together(chunks := _fitting(each, count, cache), each) > budget:
         cache //= 2
     threads = min(os.cpu_count() or 1, budget // _together(chunks, each), -(-count // chunks[-1]))
-    # In one program only one stage at a time has cotangents.
-    return Plan(_limited(budget // max(each), count), chunks, threads)
+    return Plan(chunks, threads)
+
+
+def _step_bytes(program: Program) -> int:
+    """The peak of a prepared step for one cotangent, the result with it."""
+    return _peak(program, {program.cotangent}) + _bytes(program.result)
 
 
 def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
@@ -138,7 +131,7 @@ def _cotangent_bytes(f: Callable[[Any, Any], Any], params: Any, image: jax.Shape
     return _peak(jaxpr, {jaxpr.invars[-1]}) + gradient
 
 
-def _peak(jaxpr: jex.Jaxpr, live: set[Any]) -> int:
+def _peak(jaxpr: jex.Jaxpr | Program, live: set[Any]) -> int:
     """The most bytes alive at once among the values that depend on `live`, equation by equation.
 
     XLA fuses, so it needs less; the estimate errs on the side of memory.

@@ -17,13 +17,18 @@ def Relu(x):
 
 @op("LeakyRelu")
 def LeakyRelu(x, *, alpha=0.01):
-    return jnp.where(x < 0, alpha * x, x)
+    return _leaky(x, alpha)
 
 
 @op("PRelu")
 def PRelu(x, slope):
     x, slope = align(x, _per_channel(slope, np.shape(x)))
-    return jnp.where(x < 0, slope * x, x)
+    return _leaky(x, slope)
+
+
+def _leaky(x, slope):
+    # A product with what does not depend on a cotangent: its pullback is one product as well.
+    return x * jnp.where(x < 0, slope, jnp.ones((), x.dtype)).astype(x.dtype)
 
 
 def _per_channel(slope, shape):

@@ -160,7 +160,6 @@ def test_a_second_pair_traces_nothing(model, pair, monkeypatch):
     first = len(calls)
     fx.explain(counting, *pair[::-1])
     assert len(calls) == first
-    assert module._planned.cache_info().hits > 0
 
 
 @pytest.mark.parametrize(

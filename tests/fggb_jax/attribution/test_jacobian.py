@@ -8,9 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fggb_jax.attribution import jacobian
+from fggb_jax.attribution.pullback import prepare
+from onnx2jax.lowering.channels_last import placed
 from tolerances import assert_close
 
 KINDS = ("magnitude", "signed")
+EYE = jnp.eye(12)
+
+
+def as_steps(stages, x, kind):
+    """The prepared pullbacks of stages, the first ending in the channel's map."""
+
+    @jax.jit
+    def forward(x):
+        x, steps = placed(x), []
+        finish = functools.partial(jacobian.channel_map, kind=kind)
+        for stage in stages:
+            x, step = prepare(stage, x, None if steps else finish)
+            steps.append(step)
+        return steps
+
+    return forward(x)
+
+
+def as_value(f, x, kind):
+    """The same of a whole network as a plain function of one cotangent."""
+    _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
+    return lambda cotangent: jacobian.channel_map(pull(cotangent)[0], kind)
 
 
 def network(n=12, size=(6, 5), seed=0, dtype=np.float32):
@@ -40,10 +64,10 @@ def test_both_drivers_equal_the_definition_at_any_chunk(kind, chunk):
     f, x = network(), image()
     rows = np.random.default_rng(2).normal(size=(3, 12)).astype(np.float32)
     expected = np.stack([by_hand(f, x, row, kind) for row in rows])
-    _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
-    rows = jnp.asarray(rows)
-    assert_close(jacobian.scan_channels(pull, rows, (6, 5), chunk, kind), expected)
-    assert_close(jacobian.drive_channels([pull], rows, (6, 5), [chunk], kind), expected)
+    value, rows = as_value(f, x, kind), jnp.asarray(rows)
+    assert_close(jacobian.scan_channels(value, EYE, rows, (6, 5), chunk), expected)
+    steps = as_steps([f], x, kind)
+    assert_close(jacobian.drive_channels(steps, EYE, rows, (6, 5), [chunk]), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,18 +75,30 @@ def test_both_drivers_equal_the_definition_at_any_chunk(kind, chunk):
 def test_stages_depth_first_equal_the_whole_network_at_any_chunks(kind, chunks):
     w, v = (np.random.default_rng(i).normal(size=(12, 12)).astype(np.float32) for i in (5, 6))
     stages = (network(), lambda x: jnp.tanh(x @ w), lambda x: jnp.tanh(x @ v))
-    x, pulls = image(), []
-    for stage in stages:
-        x, pull = jax.jit(lambda x, stage=stage: jax.vjp(stage, x))(x)
-        pulls.append(pull)
+    steps = as_steps(stages, image(), kind)
     rows = np.random.default_rng(2).normal(size=(2, 12)).astype(np.float32)
     expected = by_hand(lambda x: stages[2](stages[1](stages[0](x))), image(), rows[0], kind)
     drive = functools.partial(
-        jacobian.drive_channels, pulls, jnp.asarray(rows), (6, 5), chunks, kind
+        jacobian.drive_channels, steps, EYE, jnp.asarray(rows), (6, 5), chunks
     )
     alone = drive()
     assert_close(alone[0], expected)
     np.testing.assert_array_equal(drive(threads=3), alone)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_seeds_not_only_the_channels(kind):
+    f, x = network(), image()
+    seeds, rows = (
+        jnp.asarray(np.random.default_rng(i).normal(size=s).astype(np.float32))
+        for i, s in ((3, (5, 12)), (4, (2, 5)))
+    )
+    projected = lambda x: seeds @ f(x)  # noqa: E731  its channels are the seeds'
+    expected = np.stack([by_hand(projected, x, row, kind) for row in rows])
+    value = as_value(f, x, kind)
+    assert_close(jacobian.scan_channels(value, seeds, rows, (6, 5), 2), expected)
+    steps = as_steps([f], x, kind)
+    assert_close(jacobian.drive_channels(steps, seeds, rows, (6, 5), [2]), expected)
 
 
 def test_channel_map_by_hand():
@@ -91,11 +127,10 @@ def test_a_channel_map_does_not_depend_on_the_gradients_scale(scale, kind, seed)
 
 def test_progress_counts_channels():
     f, x = network(), image()
-    _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
-    seen = []
+    steps, seen = as_steps([f], x, "signed"), []
     rows = jnp.ones((1, 12), jnp.float32)
     jacobian.drive_channels(
-        [pull], rows, (6, 5), [5], "signed", progress=lambda done, total: seen.append((done, total))
+        steps, EYE, rows, (6, 5), [5], progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(5, 12), (10, 12), (12, 12)]
 
@@ -104,9 +139,9 @@ def test_threads_keep_the_settings_of_the_one_that_calls():
     """JAX keeps them for each thread; without them float64 would come back as float32."""
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         f, x = network(dtype=np.float64), image().astype(np.float64)
-        _, pull = jax.jit(lambda x: jax.vjp(f, x))(x)
-        rows = jnp.ones((1, 12), jnp.float64)
-        drive = functools.partial(jacobian.drive_channels, [pull], rows, (6, 5), [4], "magnitude")
+        steps = as_steps([f], x, "magnitude")
+        eye, rows = jnp.eye(12, dtype=jnp.float64), jnp.ones((1, 12), jnp.float64)
+        drive = functools.partial(jacobian.drive_channels, steps, eye, rows, (6, 5), [4])
         found = drive(threads=2)
         assert found.dtype == jnp.float64
         np.testing.assert_array_equal(found, drive())

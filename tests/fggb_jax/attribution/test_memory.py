@@ -9,8 +9,8 @@ import pytest
 import fggb_jax as fx
 import networks
 import onnx2jax
-from fggb_jax.attribution import jacobian
-from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk, plan_stages
+from fggb_jax.attribution import fggb, jacobian
+from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk, plan_steps
 
 CARD = fx.Card("small", size=(112, 112))
 
@@ -40,39 +40,44 @@ def test_what_xla_allocates_for_a_step_stays_under_the_budget(network, mebibytes
     _, pull = jax.jit(lambda x: jax.vjp(functools.partial(f, network.params), x))(x)
 
     def step(pull, cotangents):
-        return jacobian.chunk_maps(pull, cotangents, "magnitude")
+        (gradients,) = jax.vmap(pull)(cotangents)
+        return jax.vmap(functools.partial(jacobian.channel_map, kind="magnitude"))(gradients)
 
     compiled = jax.jit(step).lower(pull, jnp.zeros((chunk, 64))).compile()
     assert 1 <= chunk <= LARGEST_CHUNK
     assert compiled.memory_analysis().temp_size_in_bytes <= budget
 
 
-@pytest.mark.parametrize("mebibytes", [8, 24, 80])
-def test_what_xla_allocates_for_all_stages_stays_under_the_budget(network, mebibytes):
-    """Every thread has a chunk of each stage in hand."""
+@pytest.fixture(scope="module")
+def steps():
+    """Prepared pullbacks, the image's first."""
     model = fx.load_model(network_proto(), card=CARD)
-    plan = plan_stages(model.stages, model, IMAGE, mebibytes << 20)
-    assert len(plan.chunks) == len(model.stages) > 3
+    assert len(model.stages) > 3
+    forward = functools.partial(fggb._prepared, embedding="raw", gradient="magnitude")
+    return forward(model, jnp.zeros(IMAGE.shape))[1]
+
+
+@pytest.mark.parametrize("mebibytes", [12, 24, 80])
+def test_what_xla_allocates_for_all_stages_stays_under_the_budget(steps, mebibytes):
+    """Every thread has a chunk of each stage in hand."""
+    plan, total = plan_steps(steps, 64, mebibytes << 20), 0
+    assert len(plan.chunks) == len(steps)
     assert all(b % a == 0 for a, b in itertools.pairwise(plan.chunks))
-    x, total = jnp.zeros(IMAGE.shape), 0
-    for stage, chunk in zip(model.stages, plan.chunks, strict=True):
-        y, pull = jax.jit(lambda x, stage=stage: jax.vjp(functools.partial(stage, model), x))(x)
-        step = jax.jit(jax.vmap(pull)).lower(jnp.zeros((chunk, *y.shape))).compile()
-        memory = step.memory_analysis()
+    for step, chunk in zip(steps, plan.chunks, strict=True):
+        cotangent = jnp.zeros((chunk, *step.program.cotangent.aval.shape))
+        memory = jax.jit(jax.vmap(step)).lower(cotangent).compile().memory_analysis()
         total += memory.temp_size_in_bytes + memory.output_size_in_bytes
-        x = y
     assert total * plan.threads <= mebibytes << 20
 
 
-def test_chunks_shrink_with_the_budget_to_one_of_each_stage(network):
-    model = fx.load_model(network_proto(), card=CARD)
-    plans = [plan_stages(model.stages, model, IMAGE, m << 20) for m in (8, 16, 32, 4096)]
+def test_chunks_shrink_with_the_budget_to_one_of_each_stage(steps):
+    plans = [plan_steps(steps, 64, m << 20) for m in (12, 16, 32, 4096)]
     chunks = [plan.chunks for plan in plans]
     assert chunks == sorted(chunks)
     assert chunks[0] < chunks[-1]
     assert max(chunks[-1]) <= LARGEST_CHUNK
     with pytest.raises(fx.OptionError, match=r"budget of 1,000 bytes is too small"):
-        plan_stages(model.stages, model, IMAGE, 1000)
+        plan_steps(steps, 64, 1000)
 
 
 def test_the_plan_grows_with_the_budget_and_is_bounded(network):

@@ -3,59 +3,114 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from jax import lax
 
-from onnx2jax.lowering.conv import convolve
+from onnx2jax.lowering.channels_last import channels_last
+from onnx2jax.lowering.conv import Geometry, _suits_winograd, convolve
 from tolerances import assert_close
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 @st.composite
 def convolutions(draw):
-    """Shapes of grouped convolutions, shallow groups, any stride, dilation and padding."""
-    groups, depth = draw(st.integers(2, 4)), draw(st.integers(1, 2))
-    outputs = groups * draw(st.integers(1, 2))
-    pair = lambda low, high: [draw(st.integers(low, high)) for _ in range(2)]  # noqa: E731
-    kernel, strides, dilations = pair(1, 3), pair(1, 3), pair(1, 2)
-    padding = [tuple(pair(0, 2)) for _ in range(2)]
-    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    """(image, kernel, geometry): any stride, spread, dilation, padding and groups."""
+    groups, depth = draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([1, 2, 3, 6]))
+    outputs = groups * draw(st.integers(1, 3))
+    pair = lambda low, high: (draw(st.integers(low, high)), draw(st.integers(low, high)))  # noqa: E731
+    kernel, spread = pair(1, 4), draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
+    stride, dilation = (
+        ((1, 1), (1, 1))
+        if spread != (1, 1) and draw(st.booleans())
+        else (
+            pair(1, 3),
+            pair(1, 2),
+        )
+    )
+    padding = (pair(0, 3), pair(0, 3))
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [draw(st.integers(e, e + 6)) for e in extent]
-    return groups, depth, outputs, kernel, strides, dilations, padding, size
+    at = Geometry(stride, padding, spread, dilation, groups)
+    return (2, *size, groups * depth), (*kernel, depth, outputs), at
 
 
-@st.composite
-def pointwise(draw):
-    """Shapes of convolutions of one pixel, most of them neither strided nor padded nor grouped."""
-    strides = draw(st.sampled_from([(1, 1), (1, 1), (1, 2)]))
-    padding = draw(st.sampled_from([[(0, 0), (0, 0)], [(0, 0), (0, 0)], [(1, 0), (0, 2)]]))
-    inputs, outputs, *size = (draw(st.integers(1, 6)) for _ in range(4))
-    return 1, inputs, outputs, [1, 1], strides, (1, 1), padding, size
-
-
-@hypothesis.given(st.one_of(convolutions(), pointwise()), st.integers(0, 2**32 - 1))
-@hypothesis.settings(max_examples=25, deadline=None)
-def test_our_forms_equal_xlas_own_with_gradients(case, seed):
-    groups, depth, outputs, kernel, strides, dilations, padding, size = case
+def arrays(case, seed):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(2, groups * depth, *size)).astype(np.float32)
-    w = rng.normal(size=(outputs, depth, *kernel)).astype(np.float32)
-
-    def through(target):
-        f = lambda x, w: convolve(x, w, strides, padding, dilations, groups, target)  # noqa: E731
-
-        @jax.jit
-        def value_and_gradients(x, w):
-            y, pull = jax.vjp(f, x, w)
-            return y, *pull(y)
-
-        return value_and_gradients(x, w)
-
-    for ours, reference in zip(through("cpu"), through("tpu"), strict=True):
-        assert_close(ours, reference, relative=1e-4)
+    return (rng.normal(size=shape).astype(np.float32) for shape in case[:2])
 
 
-@pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_grouped_convolutions_vmap_to_the_loop(target):
+def xla(x, w, at):
+    return lax.conv_general_dilated(
+        x,
+        w,
+        at.stride,
+        at.padding,
+        at.spread,
+        at.dilation,
+        LAYOUT,
+        feature_group_count=at.groups,
+    )
+
+
+@hypothesis.given(convolutions(), st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_our_forms_equal_xlas_own(case, seed):
+    (x, w), at = arrays(case, seed), case[2]
+    ours = convolve(x, w, at)
+    assert ours.shape[1:3] == at.output(x.shape[1:3], w.shape[:2])
+    assert_close(ours, xla(x, w, at), relative=1e-4)
+
+
+@hypothesis.given(convolutions(), st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_our_forms_have_xlas_gradients(case, seed):
+    (x, w), at = arrays(case, seed), case[2]
+
+    def gradients(form):
+        y, pull = jax.vjp(form, x, w)
+        return pull(y)
+
+    ours, reference = (gradients(lambda x, w, f=f: f(x, w, at)) for f in (convolve, xla))
+    for one, other in zip(ours, reference, strict=True):
+        assert_close(one, other, relative=1e-4)
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (2, 1)), ((-1, 1), (0, 0))])
+@pytest.mark.parametrize("size", [(7, 7), (8, 5), (14, 9)])
+def test_winograd_equals_the_plain_form(padding, size):
+    case, at = ((3, *size, 32), (3, 3, 32, 48)), Geometry(padding=padding)
+    x, w = arrays(case, 0)
+    assert _suits_winograd(x, w, at)
+    # F(2,3) adds before it multiplies: a few times the rounding of the plain form.
+    assert_close(convolve(x, w, at, winograd=True), xla(x, w, at), relative=1e-5)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_channels_last_keeps_a_network_of_channels_first(stride, groups):
+    """Its values, its gradients, and what vmap and jit make of it."""
     rng = np.random.default_rng(0)
-    xs = rng.normal(size=(3, 1, 4, 6, 6)).astype(np.float32)
-    w = rng.normal(size=(4, 1, 3, 3)).astype(np.float32)
-    f = lambda x: convolve(x, w, (2, 2), [(1, 1), (1, 1)], (1, 1), 4, target)  # noqa: E731
-    assert_close(jax.vmap(f)(xs), np.stack([f(x) for x in xs]))
+    xs = rng.normal(size=(3, 2, 8, 9, 7)).astype(np.float32)
+    w = rng.normal(size=(8, 8 // groups, 3, 3)).astype(np.float32)
+    b = rng.normal(size=(1, 8, 1, 1)).astype(np.float32)
+
+    def network(x, w):
+        y = lax.conv_general_dilated(x, w, stride, [(1, 1)] * 2, feature_group_count=groups)
+        y = lax.reduce_window(
+            lax.max(y + b, np.float32(0)), -np.inf, lax.max, (1, 1, 2, 2), (1, 1, 1, 2), "SAME"
+        )
+        return lax.concatenate([y, y[:, ::-1]], 1).mean((2, 3))
+
+    rewritten = channels_last(network)
+    for x in xs:
+        assert_close(rewritten(x, w), network(x, w), relative=1e-4)
+        for ours, plain in zip(
+            *(
+                jax.grad(lambda x, w, f=f: (f(x, w) ** 2).sum(), (0, 1))(x, w)
+                for f in (rewritten, network)
+            ),
+            strict=True,
+        ):
+            assert_close(ours, plain, relative=1e-4)
+    batched = jax.jit(jax.vmap(rewritten, (0, None)))(xs, w)
+    assert_close(batched, np.stack([network(x, w) for x in xs]), relative=1e-4)
