@@ -19,6 +19,7 @@ from jax import lax
 from jax.extend import core as jex
 
 from onnx2jax.lowering.conv import Geometry, convolve
+from onnx2jax.lowering.pool import scatter_to_maxima
 
 Order = tuple[int, ...]
 
@@ -239,6 +240,19 @@ def _dot_general(eqn: jex.JaxprEqn, arguments: list[Placed]) -> list[Placed]:
     return [Placed(y, tuple(order))]
 
 
+def _scatter_to_maxima(eqn: jex.JaxprEqn, arguments: list[Placed]) -> list[Placed]:
+    """The pullback of a maximum over windows."""
+    params, (cotangent, x) = eqn.params, arguments
+    window = params["window_dimensions"]
+    image = [axis for axis, n in enumerate(window) if n > 1]
+    if len(window) != 4 or len(image) != 2 or params["select_prim"].name != "ge":
+        return _along_axes(*_IMAGE_AXES[:3])(eqn, arguments)
+    first, last = (axis for axis in range(4) if axis not in image)
+    order = (first, *image, last)
+    sizes = (tuple(params[name][axis] for axis in image) for name in _IMAGE_AXES[:3])
+    return [Placed(scatter_to_maxima(cotangent.lying(order), x.lying(order), *sizes), order)]
+
+
 _IMAGE_AXES = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
 _RULES: dict[str, Callable[[jex.JaxprEqn, list[Placed]], list[Placed]]] = {
     "transpose": _transpose,
@@ -251,7 +265,7 @@ _RULES: dict[str, Callable[[jex.JaxprEqn, list[Placed]], list[Placed]]] = {
     "concatenate": _at_axis("dimension"),
     "split": _at_axis("axis"),
     "rev": _at_axis("dimensions"),
-    "select_and_scatter_add": _along_axes(*_IMAGE_AXES[:3]),
+    "select_and_scatter_add": _scatter_to_maxima,
     "select_and_gather_add": _along_axes(*_IMAGE_AXES),
     **{f"reduce_window_{name}": _along_axes(*_IMAGE_AXES) for name in ("sum", "max", "min")},
     **{f"reduce_{name}": _reduction for name in ("sum", "max", "min", "prod", "and", "or")},

@@ -9,8 +9,9 @@ less than a 3×3 convolution does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from jax import lax
 
 SHALLOW = 4  # input channels of a group up to which shifted sums pay
 WINOGRAD_CHANNELS = 32  # fewer do not pay for the transforms
+NARROW = 4  # output channels up to which they had better not come last
 Pair = tuple[int, int]
 
 
@@ -64,7 +66,10 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, *, winograd: bool = False
     if at.spread != (1, 1):
         if at.stride != (1, 1) or at.dilation != (1, 1):
             return _plain(x, w, at)
-        return _spread_pointwise(x, w, at) if kernel == (1, 1) else _phases(x, w, at, winograd)
+        if kernel == (1, 1):
+            return _spread_pointwise(x, w, at)
+        narrow = at.groups == 1 and w.shape[3] <= NARROW
+        return _planes(x, w, at) if narrow else _phases(x, w, at, winograd)
     if at.groups > 1:
         return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at)
     if kernel == (1, 1):
@@ -113,40 +118,77 @@ def _spread_pointwise(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
 def _phases(x: jax.Array, w: jax.Array, at: Geometry, winograd: bool) -> jax.Array:
     """A convolution over spread pixels: each residue of the output meets a few taps, all dense."""
     rows, columns = at.output(x.shape[1:3], w.shape[:2])
-    phases = [
-        [_phase(x, w, at, (i, j), (rows, columns), winograd) for j in range(at.spread[1])]
-        for i in range(at.spread[0])
-    ]
-    return _interleaved(phases)[:, :rows, :columns]
+    phases = _by_residue(at, (rows, columns), partial(_phase, x, w, at, winograd))
+    return interleaved(phases, 1)[:, :rows, :columns]
+
+
+def _by_residue(
+    at: Geometry, outputs: Pair, phase: Callable[[Pair, Pair], jax.Array]
+) -> list[list[jax.Array]]:
+    """phase(residue, count) of the outputs residue, residue + spread, …, as many for each."""
+    count = -(-outputs[0] // at.spread[0]), -(-outputs[1] // at.spread[1])
+    return [[phase((i, j), count) for j in range(at.spread[1])] for i in range(at.spread[0])]
+
+
+def _taps(at: Geometry, axis: int, residue: int, kernel: int) -> list[Pair]:
+    """The taps that outputs residue, residue + spread, … meet, each with the offset of its pixel.
+
+    Output number q of them meets pixel q + offset.
+    """
+    spread, before = at.spread[axis], at.padding[axis][0]
+    taps = range((before - residue) % spread, kernel, spread)
+    return [(tap, (residue + tap - before) // spread) for tap in taps]
 
 
 def _phase(
-    x: jax.Array, w: jax.Array, at: Geometry, residue: Pair, outputs: Pair, winograd: bool
+    x: jax.Array, w: jax.Array, at: Geometry, winograd: bool, residue: Pair, count: Pair
 ) -> jax.Array:
-    """Outputs residue, residue + spread, …, as many for every residue."""
-    first, padding, count = [], [], []
+    """A phase as a convolution with every so manieth tap."""
+    kernel, padding = w, []
     for i in range(2):
-        spread, before = at.spread[i], at.padding[i][0]
-        tap = (before - residue[i]) % spread
-        taps = len(range(tap, w.shape[i], spread))
-        offset = (residue[i] + tap - before) // spread  # of the pixel that the first tap meets
-        n = -(-outputs[i] // spread)
-        first.append(tap)
-        count.append(n)
-        padding.append((-offset, n + offset + taps - 1 - x.shape[1 + i]))
-    kernel = w[first[0] :: at.spread[0], first[1] :: at.spread[1]]
-    if 0 in kernel.shape[:2]:
-        return jnp.zeros((len(x), *count, w.shape[3]), x.dtype)
+        taps = _taps(at, i, residue[i], w.shape[i])
+        if not taps:
+            return jnp.zeros((len(x), *count, w.shape[3]), x.dtype)
+        kernel = lax.slice_in_dim(kernel, taps[0][0], taps[-1][0] + 1, at.spread[i], i)
+        padding.append((-taps[0][1], count[i] + taps[-1][1] - x.shape[1 + i]))
     inner = Geometry(padding=(padding[0], padding[1]), groups=at.groups)
     return convolve(x, kernel, inner, winograd=winograd)
 
 
-def _interleaved(phases: list[list[jax.Array]]) -> jax.Array:
-    """phases[i][j] (N, H, W, C) → (N, len·H, len·W, C), pixel (i, j) of each block from its own."""
-    n, height, width, channels = phases[0][0].shape
-    rows, columns = len(phases), len(phases[0])
-    stacked = jnp.stack([jnp.stack(line, 3) for line in phases], 2)
-    return stacked.reshape(n, height * rows, width * columns, channels)
+def _planes(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+    """Phases of few output channels, an image's three: they lie as planes, not last.
+
+    One matrix product makes an image for each tap; each phase sums some of them, shifted.
+    """
+    products = lax.dot_general(w, x, (((2,), (3,)), ((), ())))  # (rows, columns, O, N, H, W)
+    rows, columns = at.output(x.shape[1:3], w.shape[:2])
+
+    def phase(residue: Pair, count: Pair) -> jax.Array:
+        total = jnp.zeros((w.shape[3], len(x), *count), x.dtype)
+        for row, down in _taps(at, 0, residue[0], w.shape[0]):
+            for column, right in _taps(at, 1, residue[1], w.shape[1]):
+                total = total + _window(products[row, column], (down, right), count)
+        return total
+
+    planes = interleaved(_by_residue(at, (rows, columns), phase), 2)
+    return planes[:, :, :rows, :columns].transpose(1, 2, 3, 0)
+
+
+def _window(planes: jax.Array, start: Pair, count: Pair) -> jax.Array:
+    """Count pixels of planes (…, H, W) from start, zero outside."""
+    ends = [
+        (-s, n + s - size, 0) for s, n, size in zip(start, count, planes.shape[-2:], strict=True)
+    ]
+    config = (*[(0, 0, 0)] * (planes.ndim - 2), *ends)
+    return lax.pad(planes, jnp.zeros((), planes.dtype), config)
+
+
+def interleaved(phases: list[list[jax.Array]], axis: int) -> jax.Array:
+    """phases[i][j] give pixel (i, j) of each block; rows lie on the axis, columns on the next."""
+    lines = [jnp.stack(line, axis + 2) for line in phases]
+    shape, (height, width) = phases[0][0].shape, phases[0][0].shape[axis : axis + 2]
+    size = height * len(phases), width * len(phases[0])
+    return jnp.stack(lines, axis + 1).reshape(*shape[:axis], *size, *shape[axis + 2 :])
 
 
 def _shifted(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
@@ -223,7 +265,7 @@ def _winograd(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
     ]
     blocks = _transformed(_INPUT, pixels)
     products = [[_block_product(blocks[a][b], kernels[a, b]) for b in range(4)] for a in range(4)]
-    return _interleaved(_transformed(_OUTPUT, products))[:, :rows, :columns]
+    return interleaved(_transformed(_OUTPUT, products), 1)[:, :rows, :columns]
 
 
 def _block_product(block: jax.Array, kernel: jax.Array) -> jax.Array:

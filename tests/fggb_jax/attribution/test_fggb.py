@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import fggb_jax as fx
-from fggb_jax.attribution import fggb as module
 from tolerances import assert_close
 
 SIZE, N = (7, 6), 10

@@ -53,7 +53,7 @@ def xla(x, w, at):
 
 
 @hypothesis.given(convolutions(), st.integers(0, 2**32 - 1))
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=25, deadline=None)
 def test_our_forms_equal_xlas_own(case, seed):
     (x, w), at = arrays(case, seed), case[2]
     ours = convolve(x, w, at)
@@ -62,7 +62,7 @@ def test_our_forms_equal_xlas_own(case, seed):
 
 
 @hypothesis.given(convolutions(), st.integers(0, 2**32 - 1))
-@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=10, deadline=None)
 def test_our_forms_have_xlas_gradients(case, seed):
     (x, w), at = arrays(case, seed), case[2]
 
