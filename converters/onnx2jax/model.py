@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,7 @@ class Model:
     to any function.
 
     Attributes:
-        graph: the parsed graph.
+        graph: the parsed graph, without the weights that are in `params`.
         inputs: name, dtype and shape of each input, in the graph's order.
         outputs: the same of each output.
         static_inputs: names of the inputs that decide a shape and so cannot be traced.
@@ -36,7 +37,6 @@ class Model:
     """
 
     def __init__(self, graph: Graph, target: str | None = None) -> None:
-        self.graph = graph
         self.inputs: tuple[TensorSpec, ...] = graph.inputs
         self.outputs: tuple[TensorSpec, ...] = graph.outputs
         self.target = target
@@ -46,10 +46,13 @@ class Model:
         names = set(interpreter.parameter_names(graph, needed))
         self.constants = {n: v for n, v in graph.constants.items() if n not in names}
         self._weights = {n: v for n, v in graph.constants.items() if n in names}
+        self.graph = replace(graph, constants=self.constants)  # the weights are kept once
 
     @cached_property
     def params(self) -> dict[str, jax.Array]:
-        return {name: jnp.asarray(value) for name, value in self._weights.items()}
+        # One by one, NumPy's copy let go: a large network is never in memory twice.
+        names = list(self._weights)
+        return {name: jnp.asarray(self._weights.pop(name)) for name in names}
 
     def __call__(self, params: Mapping[str, Any], *inputs: Any) -> Any:
         """Evaluate the graph.

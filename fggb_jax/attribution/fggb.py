@@ -15,15 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.jacobian import Gradient, channel_map, drive_channels, scan_channels
+from fggb_jax.attribution.jacobian import (
+    Gradient,
+    channel_map,
+    current_settings,
+    drive_channels,
+    scan_channels,
+)
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
-from fggb_jax.attribution.pullback import prepare
+from fggb_jax.attribution.pullback import Pullback, prepare
 from fggb_jax.attribution.registry import method
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
@@ -139,7 +146,7 @@ def _plan(
     memory: int | None,
 ) -> Plan:
     if _on_cpu():
-        z, steps = _prepared.eval_shape(model, image, embedding=embedding, gradient=gradient)
+        z, steps = _image_part.eval_shape(model, image, embedding=embedding, gradient=gradient)
         return plan_steps(steps, len(z), memory)
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
@@ -205,15 +212,47 @@ def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
 # for each chunk. And they are jitted, so that a second image traces nothing.
 
 
-@partial(jax.jit, static_argnames=("embedding", "gradient"))
-def _prepared(model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient) -> Any:
+def _prepared(
+    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
+) -> tuple[Array, tuple[Pullback, ...]]:
     """The embedding, and each stage's prepared pullback; the image's ends in the channel's map."""
+    how = {"embedding": embedding, "gradient": gradient}
+    z, steps = _image_part(model, image, **how)
+    shared = _KERNELS.setdefault(model, {})
+    # What JAX's own caches distinguish as well.
+    key = (*how.values(), image.dtype, *current_settings().values())
+    if key not in shared:
+        shared[key] = _kernel_part(model, jnp.zeros_like(image), **how)
+    pairs = zip(steps, shared[key], strict=True)
+    return z, tuple(Pullback(step.program, kernels, step.residuals) for step, kernels in pairs)
+
+
+# Kernels transposed and transformed once for all images, as long as the model lives.
+_KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
+
+
+@partial(jax.jit, static_argnames=("embedding", "gradient"))
+def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
+    """`_prepared` without the kernels."""
+    z, steps = _trace(model, image, **how)
+    return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
+
+
+@partial(jax.jit, static_argnames=("embedding", "gradient"))
+def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
+    """The kernels alone, which no image changes: XLA leaves the forward pass out."""
+    return tuple(step.kernels for step in _trace(model, image, **how)[1])
+
+
+def _trace(
+    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
+) -> tuple[Array, list[Pullback]]:
     finish = partial(channel_map, kind=gradient)
     steps, x = [], placed(image)
     for stage in _stages(model, embedding):
         x, step = prepare(partial(stage, model), x, None if steps else finish)
         steps.append(step)
-    return x.plain, tuple(steps)
+    return x.plain, steps
 
 
 @partial(jax.jit, static_argnames="embedding")

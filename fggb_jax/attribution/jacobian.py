@@ -172,9 +172,14 @@ def _ordered(
 _PER_THREAD = ("enable_x64", "default_matmul_precision", "default_device")
 
 
+def current_settings() -> dict[str, Any]:
+    """This thread's settings that change what is computed."""
+    return {name: getattr(jax.config, f"jax_{name}") for name in _PER_THREAD}
+
+
 def _settings() -> Callable[[], ExitStack]:
     """This thread's settings, to be entered in another one."""
-    values = {name: getattr(jax.config, f"jax_{name}") for name in _PER_THREAD}
+    values = current_settings()
 
     def enter() -> ExitStack:
         stack = ExitStack()

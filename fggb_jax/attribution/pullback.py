@@ -24,12 +24,14 @@ class Program:
 
     Attributes:
         eqns: in order.
-        residuals: the variables that the forward pass has computed.
+        kernels: the variables that come from the network's parameters alone.
+        residuals: those that the image's forward pass has computed.
         cotangent: the variable that the program is a function of.
         result: its only output.
     """
 
     eqns: tuple[jex.JaxprEqn, ...]
+    kernels: tuple[Any, ...]
     residuals: tuple[Any, ...]
     cotangent: Any
     result: Any
@@ -41,24 +43,30 @@ class Program:
 
 @jax.tree_util.register_pytree_node_class
 class Pullback:
-    """A linear function of one cotangent, its residuals being leaves of a pytree."""
+    """A linear function of one cotangent.
 
-    def __init__(self, program: Program, residuals: Sequence[Any]) -> None:
+    A pytree, whose leaves are what the program reads: `kernels`, which come from the network's
+    parameters alone and are the same for every image, and `residuals`, which are the image's.
+    """
+
+    def __init__(self, program: Program, kernels: Sequence[Any], residuals: Sequence[Any]) -> None:
         self.program = program
+        self.kernels = tuple(kernels)
         self.residuals = tuple(residuals)
 
     def __call__(self, cotangent: Any) -> Any:
-        values = dict(zip(self.program.residuals, self.residuals, strict=True))
+        names = (*self.program.kernels, *self.program.residuals)
+        values = dict(zip(names, (*self.kernels, *self.residuals), strict=True))
         values[self.program.cotangent] = cotangent
         _evaluate(self.program.eqns, values)
         return _value(values, self.program.result)
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], Program]:
-        return self.residuals, self.program
+    def tree_flatten(self) -> tuple[tuple[Any, Any], Program]:
+        return (self.kernels, self.residuals), self.program
 
     @classmethod
-    def tree_unflatten(cls, program: Program, residuals: Sequence[Any]) -> Pullback:
-        return cls(program, residuals)
+    def tree_unflatten(cls, program: Program, children: tuple[Any, Any]) -> Pullback:
+        return cls(program, *children)
 
 
 def prepare(
@@ -69,7 +77,7 @@ def prepare(
     Args:
         function: pure; array → array.
         x: its argument.
-        finish: applied to what is pulled back, in x's own order of axes.
+        finish: applied to what is pulled back, in the order of axes that x is named in.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that
@@ -82,61 +90,87 @@ def prepare(
         return y, *pull(cotangent)
 
     closed = jax.make_jaxpr(both)(argument, jax.eval_shape(function, argument))
-    early, late = _divide(closed.jaxpr)
-    values = dict(zip(closed.jaxpr.constvars, map(placed, closed.consts), strict=True))
-    values[closed.jaxpr.invars[0]] = x
+    jaxpr = closed.jaxpr
+    early, late = _divide(jaxpr, jaxpr.invars[:1])
+    values = dict(zip(jaxpr.constvars, map(placed, closed.consts), strict=True))
+    values[jaxpr.invars[0]] = x
     run(early, values)  # without Winograd: masks and embedding have the network's own rounding
-    y = read(values, closed.jaxpr.outvars[0])
-    orders = [values[v].order for v in late.residuals]
+    y = read(values, jaxpr.outvars[0])
 
-    def backward(residuals: Sequence[Any], cotangent: Any) -> Any:
-        given = map(Placed, residuals, orders)
-        inner = dict(zip(late.residuals, given, strict=True))
+    def backward(kernels: Sequence[Any], residuals: Sequence[Any], cotangent: Any) -> Any:
+        names = (*late.kernels, *late.residuals)
+        pairs = zip(names, (*kernels, *residuals), strict=True)
+        inner = {v: Placed(array, values[v].order) for v, array in pairs}
         inner[late.cotangent] = Placed(cotangent, y.order)
         run(late.eqns, inner, winograd=True)
         found = read(inner, late.result)
         return finish(found.plain) if finish else found.lying(x.order)
 
-    return y, _prepared(backward, [values[v].array for v in late.residuals], y.array)
+    kernels, residuals = (
+        [values[v].array for v in names] for names in (late.kernels, late.residuals)
+    )
+    return y, _prepared(backward, kernels, residuals, y.array)
 
 
 def _prepared(
-    backward: Callable[..., Any], residuals: Sequence[Any], cotangent: jax.Array
+    backward: Callable[..., Any],
+    kernels: Sequence[Any],
+    residuals: Sequence[Any],
+    cotangent: jax.Array,
 ) -> Pullback:
-    """A function of residuals and a cotangent, what depends on the residuals alone computed."""
+    """The pullback whose program has left whatever does not depend on a cotangent behind."""
     shape = jax.ShapeDtypeStruct(cotangent.shape, cotangent.dtype)
-    closed = jax.make_jaxpr(backward)(residuals, shape)
-    early, late = _divide(closed.jaxpr)
-    known = (*closed.jaxpr.constvars, *closed.jaxpr.invars[:-1])
-    values = dict(zip(known, (*closed.consts, *residuals), strict=True))
+    closed = jax.make_jaxpr(backward)(kernels, residuals, shape)
+    jaxpr = closed.jaxpr
+    early, late = _divide(jaxpr, jaxpr.invars[len(kernels) : -1])
+    known = (*jaxpr.constvars, *jaxpr.invars[:-1])
+    values = dict(zip(known, (*closed.consts, *kernels, *residuals), strict=True))
     _evaluate(early, values)
-    return Pullback(late, [values[v] for v in late.residuals])
+    return Pullback(late, [values[v] for v in late.kernels], [values[v] for v in late.residuals])
 
 
-def _divide(jaxpr: jex.Jaxpr) -> tuple[list[jex.JaxprEqn], Program]:
-    """What does not depend on the last argument, and the program of the last result, which does."""
-    moved, wanted = {jaxpr.invars[-1]}, set(_variables(jaxpr.outvars[-1:]))
-    for eqn in jaxpr.eqns:
-        if not moved.isdisjoint(_variables(eqn.invars)):
-            moved.update(eqn.outvars)
+def _divide(jaxpr: jex.Jaxpr, image: Sequence[Any]) -> tuple[list[jex.JaxprEqn], Program]:
+    """What does not depend on the last argument, and the program of the last result, which does.
+
+    Args:
+        jaxpr: of a function.
+        image: those arguments that are not of the network's parameters, nor the last one.
+    """
+    moved, wanted = _reached(jaxpr, jaxpr.invars[-1:]), set(_variables(jaxpr.outvars[-1:]))
     late = []
     for eqn in reversed(jaxpr.eqns):
         depends = not moved.isdisjoint(eqn.outvars)
         if (depends or _is_cheap(eqn)) and not wanted.isdisjoint(eqn.outvars):
             late.append(eqn)
             wanted = wanted.difference(eqn.outvars).union(_variables(eqn.invars))
+    late.reverse()
     # In the order of their use, which no process changes: a compiled program is found again by it.
-    read_late = _variables([*(v for eqn in reversed(late) for v in eqn.invars), jaxpr.outvars[-1]])
-    wanted = wanted.difference(jaxpr.invars[-1:])
-    residuals = tuple(dict.fromkeys(v for v in read_late if v in wanted))
-    wanted = set(residuals).union(_variables(jaxpr.outvars[:-1]))
+    used = dict.fromkeys(_variables([*(v for eqn in late for v in eqn.invars), jaxpr.outvars[-1]]))
+    needed = [v for v in used if v in wanted and v is not jaxpr.invars[-1]]
+    of_image = _reached(jaxpr, image)
+    program = Program(
+        tuple(late),
+        tuple(v for v in needed if v not in of_image),
+        tuple(v for v in needed if v in of_image),
+        jaxpr.invars[-1],
+        jaxpr.outvars[-1],
+    )
+    wanted = {*needed, *_variables(jaxpr.outvars[:-1])}
     early = []
     for eqn in reversed(jaxpr.eqns):
         if not wanted.isdisjoint(eqn.outvars):
             early.append(eqn)
             wanted.update(_variables(eqn.invars))
-    program = Program(tuple(late[::-1]), residuals, jaxpr.invars[-1], jaxpr.outvars[-1])
     return early[::-1], program
+
+
+def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
+    """The variables that depend on some of them."""
+    reached = set(start)
+    for eqn in jaxpr.eqns:
+        if not reached.isdisjoint(_variables(eqn.invars)):
+            reached.update(eqn.outvars)
+    return reached
 
 
 def _is_cheap(eqn: jex.JaxprEqn) -> bool:

@@ -106,8 +106,8 @@ def dlib_weights() -> Path:
 
 
 def _from_file(path: Path, card: Card | None, expected: str | None = None) -> FaceModel:
-    data = path.read_bytes()
-    sha256 = _sha256(data)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if expected is not None and sha256 != expected:
         raise ModelError(
             f"{path} has sha256 {sha256}, not {expected}: damaged or another version; "
@@ -117,7 +117,7 @@ def _from_file(path: Path, card: Card | None, expected: str | None = None) -> Fa
         card = _known(sha256) or Card.from_toml(beside)
     if path.suffix == ".dat":
         try:
-            proto = dlib2onnx.convert(data)
+            proto = dlib2onnx.convert(path)
         except dlib2onnx.DlibFormatError as error:
             raise ModelError(f"{path}: {error}") from None
         return _from_onnx(proto, card, sha256, str(path))
