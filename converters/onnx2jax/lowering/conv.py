@@ -258,13 +258,12 @@ def _winograd(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
     x = _padded(x, ((top, bottom + 2 * high - rows), (left, right + 2 * wide - columns)))
     # Without the barrier XLA computes what leads to a pixel anew in each of the sixteen.
     x = lax.optimization_barrier(x)
-    transform = jnp.asarray(_KERNEL, w.dtype)
-    kernels = jnp.einsum("ai,bj,ijco->abco", transform, transform, w)
+    kernels = _transformed(_KERNEL, [[w[i, j] for j in range(3)] for i in range(3)])
     pixels = [
         [x[:, i : i + 2 * high : 2, j : j + 2 * wide : 2] for j in range(4)] for i in range(4)
     ]
     blocks = _transformed(_INPUT, pixels)
-    products = [[_block_product(blocks[a][b], kernels[a, b]) for b in range(4)] for a in range(4)]
+    products = [[_block_product(blocks[a][b], kernels[a][b]) for b in range(4)] for a in range(4)]
     return interleaved(_transformed(_OUTPUT, products), 1)[:, :rows, :columns]
 
 
@@ -274,19 +273,22 @@ def _block_product(block: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _transformed(
-    matrix: tuple[tuple[int, ...], ...], grid: list[list[jax.Array]]
+    matrix: tuple[tuple[float, ...], ...], grid: list[list[jax.Array]]
 ) -> list[list[jax.Array]]:
-    """Matrix · grid · matrixᵀ, the grid's elements being images."""
+    """Matrix · grid · matrixᵀ, the grid's elements being arrays."""
     columns = len(grid[0])
     tall = [[_combined(line, [row[j] for row in grid]) for j in range(columns)] for line in matrix]
     return [[_combined(line, row) for line in matrix] for row in tall]
 
 
-def _combined(signs: tuple[int, ...], images: list[jax.Array]) -> jax.Array:
-    """A sum of images with signs."""
-    chosen = [(s, image) for s, image in zip(signs, images, strict=True) if s]
-    (sign, total), *others = sorted(chosen, key=lambda pair: -pair[0])
-    assert sign == 1
-    for sign, image in others:
-        total = total + image if sign > 0 else total - image
+def _combined(factors: tuple[float, ...], arrays: list[jax.Array]) -> jax.Array:
+    """Σ factor · array, without the products by 0 and ±1."""
+    total = None
+    for factor, array in sorted(zip(factors, arrays, strict=True), key=lambda pair: -pair[0]):
+        if factor == -1 and total is not None:
+            total = total - array
+        elif factor:
+            term = array if factor == 1 else factor * array
+            total = term if total is None else total + term
+    assert total is not None
     return total
