@@ -119,7 +119,7 @@ def explain_fggb(
     _check(gradient, embedding, norms)
     plan = _plan(model, jax.ShapeDtypeStruct(probe.shape, probe.dtype), embedding, gradient, memory)
     (z_a, steps_a), (z_b, steps_b) = (
-        _forward(model, image, embedding, gradient) for image in (probe, gallery)
+        _forward(model, image, plan, embedding, gradient) for image in (probe, gallery)
     )
     coefficients, cosine = _coefficients(z_a, z_b)
     count, maps = len(z_a), []
@@ -131,10 +131,13 @@ def explain_fggb(
     return _pair(maps, cosine, threshold)
 
 
-def _forward(model: FaceModel, image: Array, embedding: Embedding, gradient: Gradient) -> Any:
+def _forward(
+    model: FaceModel, image: Array, plan: Plan, embedding: Embedding, gradient: Gradient
+) -> Any:
     """The embedding, and for each stage what takes cotangents back, the image's first."""
     if _on_cpu():
-        return _prepared(model, image, embedding=embedding, gradient=gradient)
+        how = {"embedding": embedding, "gradient": gradient, "winograd": plan.winograd}
+        return _prepared(model, image, **how)
     return _linearized(model, image, embedding=embedding)
 
 
@@ -146,11 +149,28 @@ def _plan(
     memory: int | None,
 ) -> Plan:
     if _on_cpu():
-        z, steps = _image_part.eval_shape(model, image, embedding=embedding, gradient=gradient)
-        return plan_steps(steps, len(z), memory)
+        return _plan_prepared(model, image, embedding, gradient, memory)
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
     return Plan((_planned_chunk(structure, shapes, image, embedding, memory),), 1)
+
+
+def _plan_prepared(
+    model: FaceModel,
+    image: jax.ShapeDtypeStruct,
+    embedding: Embedding,
+    gradient: Gradient,
+    memory: int | None,
+) -> Plan:
+    def planned(winograd: bool) -> Plan:
+        how = {"embedding": embedding, "gradient": gradient, "winograd": winograd}
+        z, steps = _image_part.eval_shape(model, image, **how)
+        return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
+
+    try:
+        return planned(winograd=True)
+    except OptionError:
+        return planned(winograd=False)
 
 
 def _on_cpu() -> bool:
@@ -212,11 +232,14 @@ def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
 # for each chunk. And they are jitted, so that a second image traces nothing.
 
 
-def _prepared(
-    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
-) -> tuple[Array, tuple[Pullback, ...]]:
-    """The embedding, and each stage's prepared pullback; the image's ends in the channel's map."""
-    how = {"embedding": embedding, "gradient": gradient}
+def _prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
+    """The embedding, and each stage's prepared pullback; the image's ends in the channel's map.
+
+    Args:
+        model: in stages.
+        image: (H, W, 3).
+        **how: `embedding`, `gradient`, `winograd`.
+    """
     z, steps = _image_part(model, image, **how)
     shared = _KERNELS.setdefault(model, {})
     # What JAX's own caches distinguish as well.
@@ -231,26 +254,27 @@ def _prepared(
 _KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
 
 
-@partial(jax.jit, static_argnames=("embedding", "gradient"))
+@partial(jax.jit, static_argnames=("embedding", "gradient", "winograd"))
 def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
     """`_prepared` without the kernels."""
     z, steps = _trace(model, image, **how)
     return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
 
 
-@partial(jax.jit, static_argnames=("embedding", "gradient"))
+@partial(jax.jit, static_argnames=("embedding", "gradient", "winograd"))
 def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
     """The kernels alone, which no image changes: XLA leaves the forward pass out."""
     return tuple(step.kernels for step in _trace(model, image, **how)[1])
 
 
 def _trace(
-    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
+    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient, winograd: bool
 ) -> tuple[Array, list[Pullback]]:
     finish = partial(channel_map, kind=gradient)
     steps, x = [], placed(image)
     for stage in _stages(model, embedding):
-        x, step = prepare(partial(stage, model), x, None if steps else finish)
+        ending = None if steps else finish
+        x, step = prepare(partial(stage, model), x, ending, winograd=winograd)
         steps.append(step)
     return x.plain, steps
 

@@ -10,7 +10,7 @@ over compiled steps, which compiles least and, on a CPU, runs fastest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -144,19 +144,26 @@ def drive_channels(
 
     total = jnp.zeros((len(coefficients), *size), coefficients.dtype)
     starts = range(0, len(seeds), chunks[-1])
-    for start, values in zip(starts, _ordered(one, starts, threads), strict=True):
+    # What compiles goes first and alone: two threads would compile the same twice.
+    program = jax.tree.structure(steps), tuple(chunks), *current_settings().values()
+    alone = int(program not in _COMPILED)
+    _COMPILED.add(program)
+    for start, values in zip(starts, _ordered(one, starts, threads, alone), strict=True):
         total = _add(total, values, coefficients, start)
         if progress is not None:
             progress(min(start + chunks[-1], count), count)
     return total
 
 
+_COMPILED: set[Any] = set()
+
+
 def _ordered(
-    one: Callable[[int], list[Array]], starts: Iterable[int], threads: int
+    one: Callable[[int], list[Array]], starts: Sequence[int], threads: int, alone: int
 ) -> Iterator[list[Array]]:
-    """`map`, a few of them at a time."""
+    """`map`, the first `alone` ones here, the others a few at a time."""
+    yield from map(one, starts if threads == 1 else starts[:alone])
     if threads == 1:
-        yield from map(one, starts)
         return
     settings = _settings()
 
@@ -165,7 +172,7 @@ def _ordered(
             return one(start)
 
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(configured, starts)
+        yield from pool.map(configured, starts[alone:])
 
 
 # What a `with jax.…(value)` sets for its own thread only.

@@ -30,10 +30,12 @@ class Plan(NamedTuple):
     Attributes:
         chunks: channels at once in each stage, the image's first; each divides the next.
         threads: how many chunks of the last stage at a time.
+        winograd: whether there is room for Winograd's kernels, which are the larger ones.
     """
 
     chunks: tuple[int, ...]
     threads: int
+    winograd: bool = True
 
 
 def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
@@ -45,19 +47,27 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
     Args:
         steps: of each stage, the image's first; their residuals may be shapes alone.
         count: of the cotangents.
-        budget: as in `plan_chunk`.
+        budget: bytes for what the steps hold and compute, on top of the network's parameters;
+            `DEFAULT_BUDGET` where None.
 
     Raises:
         OptionError: not even one cotangent fits.
     """
     budget = DEFAULT_BUDGET if budget is None else int(budget)
     each = [_step_bytes(step.program) for step in steps]
-    _refuse(sum(each), budget)
+    held = sum(_held_bytes(step.program) for step in steps)
+    _refuse(held + sum(each), budget)
+    budget -= held
     cache = CACHE
     while _together(chunks := _fitting(each, count, cache), each) > budget:
         cache //= 2
     threads = min(os.cpu_count() or 1, budget // _together(chunks, each), -(-count // chunks[-1]))
     return Plan(chunks, threads)
+
+
+def _held_bytes(program: Program) -> int:
+    """The kernels, and the residuals of the two images of a pair."""
+    return sum(map(_bytes, program.kernels)) + 2 * sum(map(_bytes, program.residuals))
 
 
 def _step_bytes(program: Program) -> int:

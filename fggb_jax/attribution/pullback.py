@@ -70,7 +70,11 @@ class Pullback:
 
 
 def prepare(
-    function: Callable[[Any], Any], x: Placed, finish: Callable[[Any], Any] | None = None
+    function: Callable[[Any], Any],
+    x: Placed,
+    finish: Callable[[Any], Any] | None = None,
+    *,
+    winograd: bool = True,
 ) -> tuple[Placed, Pullback]:
     """Evaluate a function of one array, and make its pullback ready.
 
@@ -78,6 +82,7 @@ def prepare(
         function: pure; array → array.
         x: its argument.
         finish: applied to what is pulled back, in the order of axes that x is named in.
+        winograd: see `convolve`; its kernels are 16/9 of the plain ones.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that
@@ -102,7 +107,7 @@ def prepare(
         pairs = zip(names, (*kernels, *residuals), strict=True)
         inner = {v: Placed(array, values[v].order) for v, array in pairs}
         inner[late.cotangent] = Placed(cotangent, y.order)
-        run(late.eqns, inner, winograd=True)
+        run(late.eqns, inner, winograd=winograd)
         found = read(inner, late.result)
         return finish(found.plain) if finish else found.lying(x.order)
 
