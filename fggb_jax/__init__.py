@@ -11,6 +11,7 @@ from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.registry import methods
 from fggb_jax.errors import FggbError, ImageError, ModelError, OptionError
 from fggb_jax.explain import explain
+from fggb_jax.explain_many import ProbeMaps, explain_one_to_many, explain_pairs
 from fggb_jax.explanation import Explanation
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
@@ -26,8 +27,11 @@ __all__ = [
     "ModelError",
     "OptionError",
     "PairMaps",
+    "ProbeMaps",
     "cards",
     "explain",
+    "explain_one_to_many",
+    "explain_pairs",
     "fggb",
     "load_model",
     "methods",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,7 +15,8 @@ import numpy as np
 
 from fggb_jax import attribution as _attribution  # noqa: F401  registers the methods
 from fggb_jax.attribution import registry
-from fggb_jax.attribution.maps import FaceMap
+from fggb_jax.attribution.device import Device, default_device
+from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.explanation import Explanation, check_threshold
@@ -67,36 +71,127 @@ def explain(
         >>> fx.explain(model, *faces).decision                 # doctest: +SKIP
         'accept'
     """
-    chosen = registry.find(method)
-    options = chosen.check(options)
-    if precision not in PRECISIONS:
-        raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    value, source = _threshold(threshold, model.card)
-    images = [as_float(x, (*model.card.size, 3), model.card.name) for x in (probe, gallery)]
-    with jax.default_matmul_precision(precision):
-        maps = chosen.explain(
-            model,
-            *map(jax.numpy.asarray, images),
-            value,
-            memory=memory,
+    asked = Request.of(model, method, threshold, precision, memory, options)
+    images = [asked.image(x) for x in (probe, gallery)]
+    with asked.settings():
+        maps = asked.explain(*images, progress=progress)
+    return asked.explanation(maps, images[0], images[1])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model, checked: the same for one pair and for many.
+
+    Attributes:
+        model: the recognizer.
+        method: the method.
+        options: all of the method's options.
+        threshold: t.
+        source: where t comes from.
+        precision: of matrix products.
+        memory: a budget in bytes, or None.
+        devices: where the work is done.
+    """
+
+    model: FaceModel
+    method: registry.Method
+    options: dict[str, Any]
+    threshold: float
+    source: str
+    precision: str
+    memory: int | None
+    devices: tuple[Device, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: FaceModel,
+        method: str,
+        threshold: float | str,
+        precision: str,
+        memory: int | None,
+        options: dict[str, Any],
+        devices: Sequence[Device] | None = None,
+    ) -> Request:
+        """Check all of it; the devices are JAX's first one where None."""
+        chosen = registry.find(method)
+        options = chosen.check(options)
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        value, source = _threshold(threshold, model.card)
+        devices = tuple(devices or [default_device()])
+        return cls(model, chosen, options, value, source, precision, memory, devices)
+
+    def image(self, image: Any) -> np.ndarray:
+        """An aligned face as the methods take it: (H, W, 3) float32 in [0, 1]."""
+        return np.asarray(as_float(image, (*self.model.card.size, 3), self.model.card.name))
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """JAX's settings while something is computed."""
+        with (
+            jax.default_matmul_precision(self.precision),
+            jax.default_device(self.devices[0]),
+        ):
+            yield
+
+    def explain(
+        self, probe: Any, gallery: Any, progress: Callable[[int, int], None] | None = None
+    ) -> PairMaps:
+        """The method's maps of one pair."""
+        return self.method.explain(
+            self.model,
+            *map(jax.numpy.asarray, (probe, gallery)),
+            self.threshold,
+            memory=self.memory,
             progress=progress,
-            **options,
+            **self.options,
         )
-    cosine = float(maps.cosine)
-    if not np.isfinite(cosine):
-        raise ModelError(
-            f"the cosine is {cosine}: the embedding of {model.card.name!r} is zero or not finite "
-            "for these faces"
+
+    def explanation(
+        self, maps: PairMaps, probe: np.ndarray, gallery: np.ndarray, pair: str = "these faces"
+    ) -> Explanation:
+        """The maps of two images with all that belongs to them.
+
+        Raises:
+            ModelError: the cosine is not finite.
+        """
+        cosine = float(maps.cosine)
+        self.refuse_unless_finite(cosine, pair)
+        return Explanation(
+            cosine=cosine,
+            threshold=self.threshold,
+            probe=_on_host(maps.probe, self.threshold),
+            gallery=_on_host(maps.gallery, self.threshold),
+            probe_image=as_uint8(probe),
+            gallery_image=as_uint8(gallery),
+            provenance=dict(self.provenance),
         )
-    return Explanation(
-        cosine=cosine,
-        threshold=value,
-        probe=_on_host(maps.probe, value),
-        gallery=_on_host(maps.gallery, value),
-        probe_image=_as_uint8(images[0]),
-        gallery_image=_as_uint8(images[1]),
-        provenance=_provenance(model, method, options, precision, source),
-    )
+
+    def refuse_unless_finite(self, cosine: float, pair: str) -> None:
+        """A cosine that is not finite is an error, with its causes."""
+        if not np.isfinite(cosine):
+            raise ModelError(
+                f"the cosine is {cosine}: the embedding of {self.model.card.name!r} is zero or not "
+                f"finite for {pair}"
+            )
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where a result comes from, as plain values."""
+        device, count = self.devices[0], len(self.devices)
+        return {
+            "threshold_source": self.source,
+            "method": self.method.name,
+            "options": self.options,
+            "model": self.model.card.name,
+            "model_sha256": self.model.sha256,
+            "card": self.model.card.to_dict(),
+            "precision": self.precision,
+            "device": f"{device.platform}: {device.device_kind}"
+            + (f", {count} of them" if count > 1 else ""),
+            "versions": library_versions(),
+        }
 
 
 def _threshold(threshold: float | str, card: Card) -> tuple[float, str]:
@@ -115,25 +210,9 @@ def _on_host(face: FaceMap, threshold: float) -> FaceMap:
     return FaceMap(np.asarray(face.p), np.asarray(face.q), np.asarray(threshold, np.float32))
 
 
-def _as_uint8(image: Any) -> np.ndarray:
+def as_uint8(image: Any) -> np.ndarray:
+    """A face in [0, 1] as pixels."""
     return np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
-
-
-def _provenance(
-    model: FaceModel, method: str, options: dict[str, Any], precision: str, threshold_source: str
-) -> dict[str, Any]:
-    device = jax.devices()[0]
-    return {
-        "threshold_source": threshold_source,
-        "method": method,
-        "options": options,
-        "model": model.card.name,
-        "model_sha256": model.sha256,
-        "card": model.card.to_dict(),
-        "precision": precision,
-        "device": f"{device.platform}: {device.device_kind}",
-        "versions": library_versions(),
-    }
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.jacobian import (
     Gradient,
     channel_map,
@@ -81,23 +82,23 @@ def fggb(
         >>> maps.probe.signed.shape
         (4, 4)
     """
-    _check(gradient, embedding, norms)
-    g = _embedding(f, embedding)
+    check(gradient, embedding, norms)
+    g = embedded(f, embedding)
     if chunk is None:
         image = jax.ShapeDtypeStruct(a.shape, a.dtype)
         chunk = plan_chunk(lambda _, x: g(x), None, image, memory)
     z_a, pull_a = jax.vjp(g, a)
     z_b, pull_b = jax.vjp(g, b)
-    coefficients, cosine = _coefficients(z_a, z_b)
+    rows, cosine = coefficients(z_a, z_b)
     seeds = jnp.eye(len(z_a), dtype=z_a.dtype)
     maps = [
-        scan_channels(_map_of(pull, gradient), seeds, coefficients, image.shape[:2], chunk)
+        scan_channels(map_of(pull, gradient), seeds, rows, image.shape[:2], chunk)
         for pull, image in ((pull_a, a), (pull_b, b))
     ]
     return _pair(maps, cosine, threshold)
 
 
-def _map_of(pull: Callable[[Array], Any], gradient: Gradient) -> Callable[[Array], Array]:
+def map_of(pull: Callable[[Array], Any], gradient: Gradient) -> Callable[[Array], Array]:
     """A channel's cotangent → its normalised map."""
     return lambda cotangent: channel_map(pull(cotangent)[0], gradient)
 
@@ -116,55 +117,53 @@ def explain_fggb(
     norms: str = "exact",
 ) -> PairMaps:
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
-    _check(gradient, embedding, norms)
-    plan = _plan(model, jax.ShapeDtypeStruct(probe.shape, probe.dtype), embedding, gradient, memory)
+    check(gradient, embedding, norms)
+    plan = plan_walk(model, embedding, gradient, memory)
     (z_a, steps_a), (z_b, steps_b) = (
-        _forward(model, image, plan, embedding, gradient) for image in (probe, gallery)
+        forward(model, image, plan, embedding, gradient) for image in (probe, gallery)
     )
-    coefficients, cosine = _coefficients(z_a, z_b)
+    rows, cosine = coefficients(z_a, z_b)
     count, maps = len(z_a), []
     for i, steps in enumerate((steps_a, steps_b)):
         report = progress and partial(_offset, progress, i * count, 2 * count)
         seeds = jnp.eye(count, dtype=z_a.dtype)
         size = probe.shape[:2]
-        maps.append(_channels(steps, seeds, coefficients, size, plan, gradient, report))
+        maps.append(sum_channels(steps, seeds, rows, size, plan, gradient, report))
     return _pair(maps, cosine, threshold)
 
 
-def _forward(
+def forward(
     model: FaceModel, image: Array, plan: Plan, embedding: Embedding, gradient: Gradient
 ) -> Any:
     """The embedding, and for each stage what takes cotangents back, the image's first."""
-    if _on_cpu():
+    if on_cpu():
         how = {"embedding": embedding, "gradient": gradient, "winograd": plan.winograd}
         return _prepared(model, image, **how)
     return _linearized(model, image, embedding=embedding)
 
 
-def _plan(
-    model: FaceModel,
-    image: jax.ShapeDtypeStruct,
-    embedding: Embedding,
-    gradient: Gradient,
-    memory: int | None,
+def plan_walk(
+    model: FaceModel, embedding: Embedding, gradient: Gradient, memory: int | None
 ) -> Plan:
-    if _on_cpu():
-        return _plan_prepared(model, image, embedding, gradient, memory)
+    """How the channels of an image are walked."""
+    if on_cpu():
+        return _plan_prepared(model, embedding, gradient, memory)
+    return Plan((plan_scan(model, embedding, memory),), 1)
+
+
+def plan_scan(model: FaceModel, embedding: Embedding, memory: int | None) -> int:
+    """The channels at once where the network is one program."""
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
-    return Plan((_planned_chunk(structure, shapes, image, embedding, memory),), 1)
+    return _planned_chunk(structure, shapes, _face(model), embedding, memory)
 
 
 def _plan_prepared(
-    model: FaceModel,
-    image: jax.ShapeDtypeStruct,
-    embedding: Embedding,
-    gradient: Gradient,
-    memory: int | None,
+    model: FaceModel, embedding: Embedding, gradient: Gradient, memory: int | None
 ) -> Plan:
     def planned(winograd: bool) -> Plan:
         how = {"embedding": embedding, "gradient": gradient, "winograd": winograd}
-        z, steps = _image_part.eval_shape(model, image, **how)
+        z, steps = _image_part.eval_shape(model, _face(model), **how)
         return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
 
     try:
@@ -173,21 +172,21 @@ def _plan_prepared(
         return planned(winograd=False)
 
 
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
+def _face(model: FaceModel) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
 
 
-def _channels(
+def sum_channels(
     steps: tuple[Any, ...],
     seeds: Array,
     coefficients: Array,
     size: tuple[int, ...],
     plan: Plan,
     gradient: Gradient,
-    progress: Callable[[int, int], None] | None,
-) -> Array:
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
     """The maps of one image: for each row of coefficients the sum over the seeds."""
-    if _on_cpu():
+    if on_cpu():
         return drive_channels(
             steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
         )
@@ -208,14 +207,14 @@ def _compiled_scan(
             (cotangent,) = one(cotangent)
         return (cotangent,)
 
-    return scan_channels(_map_of(pull, gradient), seeds, coefficients, size, chunk)
+    return scan_channels(map_of(pull, gradient), seeds, coefficients, size, chunk)
 
 
 def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
     progress(before + done, total)
 
 
-def _embedding(f: EmbedOne, kind: Embedding) -> EmbedOne:
+def embedded(f: EmbedOne, kind: Embedding) -> EmbedOne:
     return f if kind == "raw" else lambda x: _unit(f(x))
 
 
@@ -294,11 +293,12 @@ def _planned_chunk(
     structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
 ) -> int:
     """`plan_chunk` of a model, traced once for all pairs."""
-    g = _embedding(lambda x: structure.unflatten(shapes)(x), embedding)
-    return plan_chunk(lambda _, x: g(x), None, image, memory)
+    model = structure.unflatten(shapes)
+    return plan_chunk(lambda model, x: embedded(model, embedding)(x), model, image, memory)
 
 
-def _coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:
+@jax.jit
+def coefficients(z_a: Array, z_b: Array) -> tuple[Array, Array]:
     """The rows w and 1/N, whose maps are P and Q; and the cosine, their sum."""
     w = z_a * z_b / (jnp.linalg.norm(z_a) * jnp.linalg.norm(z_b))
     # [w, 1/N] without a stack, which would refuse a w that is sharded over an explicit mesh.
@@ -312,7 +312,7 @@ def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
     return PairMaps(cosine=cosine, probe=probe, gallery=gallery)
 
 
-def _check(gradient: str, embedding: str, norms: str) -> None:
+def check(gradient: str, embedding: str, norms: str) -> None:
     rows = (
         ("gradient", gradient, get_args(Gradient)),
         ("embedding", embedding, get_args(Embedding)),

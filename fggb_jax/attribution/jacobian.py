@@ -18,7 +18,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from fggb_jax.attribution.device import on_cpu
 
 Gradient = Literal["magnitude", "signed"]
 Value = Callable[[Array], Array]  # of one cotangent
@@ -66,7 +69,8 @@ def scan_channels(
         size: the shape of a value.
         chunk: cotangents at once.
     """
-    seeds, coefficients = _whole_chunks(seeds, coefficients, chunk)
+    seeds = _whole_chunks(seeds, chunk)
+    coefficients = jnp.pad(coefficients, ((0, 0), (0, -coefficients.shape[1] % chunk)))
     zero = jnp.zeros((len(coefficients), *size), coefficients.dtype)
 
     def body(carry: Array, start: Array) -> tuple[Array, None]:
@@ -76,15 +80,14 @@ def scan_channels(
 
     # XLA:CPU brings convolutions into the form that its fast kernels take in a program's main
     # computation only, not in a loop's body: there the loop is unrolled, at the price of compiling.
-    unroll = jax.default_backend() == "cpu"
+    unroll = on_cpu()
     total, _ = jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)
     return total
 
 
-def _whole_chunks(seeds: Array, coefficients: Array, chunk: int) -> tuple[Array, Array]:
+def _whole_chunks(seeds: Array, chunk: int) -> Array:
     """Zero cotangents, whose values are zero, up to a multiple of the chunk."""
-    more = -len(seeds) % chunk
-    return jnp.pad(seeds, ((0, more), (0, 0))), jnp.pad(coefficients, ((0, 0), (0, more)))
+    return jnp.pad(seeds, ((0, -len(seeds) % chunk), (0, 0)))
 
 
 @partial(jax.jit, static_argnames="chunk")
@@ -104,32 +107,123 @@ def _add(carry: Array, values: Sequence[Array], coefficients: Array, start: Any)
 def drive_channels(
     steps: Sequence[Value],
     seeds: Float[Array, "K N"],
-    coefficients: Float[Array, "M K"],
+    coefficients: Float[Array | np.ndarray, "M K"],
     size: tuple[int, ...],
     chunks: Sequence[int],
     *,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> Float[Array, "M ..."]:
-    """The same sum as a Python loop over compiled steps, for CPUs.
+) -> Float[np.ndarray, "M ..."]:
+    """The same sum as a Python loop over compiled steps, for CPUs; see `walk_channels`.
+
+    The rows are added two by two, each two of them by the same program, so that the bits of a row
+    do not depend on what other rows there are.
+
+    Args:
+        steps: as in `walk_channels`.
+        seeds: as in `scan_channels`.
+        coefficients: likewise.
+        size: likewise.
+        chunks: as in `walk_channels`.
+        threads: likewise.
+        progress: likewise.
+    """
+    rows = len(coefficients)
+    more = (0, rows % 2), (0, -len(seeds) % chunks[-1])
+    coefficients = np.pad(np.asarray(coefficients), more)
+    zeros = np.zeros((2, *size), coefficients.dtype)
+    sums = [(jnp.asarray(zeros), jnp.asarray(two)) for two in np.split(coefficients, -(-rows // 2))]
+    for start, values in walk_channels(steps, seeds, chunks, threads, progress):
+        sums = [(_add(total, values, two, start), two) for total, two in sums]
+    found = np.empty((len(sums), 2, *size), coefficients.dtype)
+    for i in range(len(sums)):
+        found[i] = sums.pop(0)[0]
+    return found.reshape(-1, *size)[:rows]
+
+
+def multiply_channels(
+    steps: Sequence[Value],
+    seeds: Float[Array, "K N"],
+    coefficients: Float[np.ndarray, "M K"],
+    size: tuple[int, ...],
+    chunks: Sequence[int],
+    *,
+    gathered: int,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "M ..."]:
+    """The same sum for many rows on a CPU: matrix products with the values of many channels.
+
+    In NumPy's memory, since it asks the system for large pages: the pages of a result of XLA's cost
+    more than its arithmetic.
+
+    Args:
+        steps: as in `walk_channels`.
+        seeds: as in `scan_channels`.
+        coefficients: likewise.
+        size: likewise.
+        chunks: as in `walk_channels`.
+        gathered: channels whose values are kept for one product.
+        threads: as in `walk_channels`.
+        progress: likewise.
+    """
+    coefficients = np.pad(coefficients, ((0, 0), (0, -len(seeds) % chunks[-1])))
+    count = coefficients.shape[1]
+    block = min(count, max(gathered // chunks[-1], 1) * chunks[-1])
+    values = np.empty((block, int(np.prod(size))), coefficients.dtype)
+    found = np.empty((len(coefficients), values.shape[1]), coefficients.dtype)
+    for start, parts in walk_channels(steps, seeds, chunks, threads, progress):
+        row, end = start % block, start + chunks[-1]
+        for part in parts:
+            values[row : row + len(part)] = np.asarray(part).reshape(len(part), -1)
+            row += len(part)
+        if row == block or end == count:
+            _multiply(coefficients[:, end - row : end], values[:row], found, first=end == row)
+    return found.reshape(-1, *size)
+
+
+ROWS = 256  # whose products wait to be added at a time
+
+
+def _multiply(
+    coefficients: np.ndarray, values: np.ndarray, total: np.ndarray, *, first: bool
+) -> None:
+    """Set the total to the product, or add it."""
+    if first:
+        np.matmul(coefficients, values, out=total)
+        return
+    for i in range(0, len(total), ROWS):
+        total[i : i + ROWS] += coefficients[i : i + ROWS] @ values
+
+
+def walk_channels(
+    steps: Sequence[Value],
+    seeds: Float[Array, "K N"],
+    chunks: Sequence[int],
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[int, list[Array]]]:
+    """The values of all seeds in their order, chunk by chunk.
 
     The cotangents are pulled back stage by stage and depth first, ever fewer at once as their
     resolution grows, so that what a step works on stays in the processor's cache. Whole chunks of
-    the last stage go to `threads` threads; their values are added in the order of the channels, so
-    the result does not depend on the threads.
+    the last stage go to `threads` threads; their values come in the order of the channels, so the
+    result does not depend on the threads.
 
     Args:
         steps: pytrees that are functions, of each stage, the image's first: from a cotangent of
             its result to one of its argument; the image's to the value itself.
         seeds: as in `scan_channels`.
-        coefficients: likewise.
-        size: likewise.
         chunks: cotangents at once for each stage; each divides the next.
         threads: Python threads.
         progress: `progress(done, total)` is told of channels as they are finished.
+
+    Yields:
+        The first seed of a chunk, and the chunk's values in parts; the last chunk is filled up
+        with zero cotangents, whose values are zero.
     """
     count = len(seeds)
-    seeds, coefficients = _whole_chunks(seeds, coefficients, chunks[-1])
+    seeds = _whole_chunks(seeds, chunks[-1])
 
     def descend(level: int, cotangents: Array, start: int) -> list[Array]:
         """The values of `chunks[level]` cotangents from `start`, taken down to the image."""
@@ -142,17 +236,15 @@ def drive_channels(
     def one(start: int) -> list[Array]:
         return jax.block_until_ready(descend(len(steps) - 1, seeds, start))
 
-    total = jnp.zeros((len(coefficients), *size), coefficients.dtype)
     starts = range(0, len(seeds), chunks[-1])
     # What compiles goes first and alone: two threads would compile the same twice.
     program = jax.tree.structure(steps), tuple(chunks), *current_settings().values()
     alone = int(program not in _COMPILED)
     _COMPILED.add(program)
     for start, values in zip(starts, _ordered(one, starts, threads, alone), strict=True):
-        total = _add(total, values, coefficients, start)
+        yield start, values
         if progress is not None:
             progress(min(start + chunks[-1], count), count)
-    return total
 
 
 _COMPILED: set[Any] = set()

@@ -31,11 +31,13 @@ class Plan(NamedTuple):
         chunks: channels at once in each stage, the image's first; each divides the next.
         threads: how many chunks of the last stage at a time.
         winograd: whether there is room for Winograd's kernels, which are the larger ones.
+        bytes: of the budget that all of it takes, at most.
     """
 
     chunks: tuple[int, ...]
     threads: int
     winograd: bool = True
+    bytes: int = 0
 
 
 def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
@@ -57,12 +59,12 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
     each = [_step_bytes(step.program) for step in steps]
     held = sum(_held_bytes(step.program) for step in steps)
     _refuse(held + sum(each), budget)
-    budget -= held
+    free = budget - held
     cache = CACHE
-    while _together(chunks := _fitting(each, count, cache), each) > budget:
+    while _together(chunks := _fitting(each, count, cache), each) > free:
         cache //= 2
-    threads = min(os.cpu_count() or 1, budget // _together(chunks, each), -(-count // chunks[-1]))
-    return Plan(chunks, threads)
+    threads = min(os.cpu_count() or 1, free // _together(chunks, each), -(-count // chunks[-1]))
+    return Plan(chunks, threads, bytes=held + threads * _together(chunks, each))
 
 
 def _held_bytes(program: Program) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fggb_jax.attribution.maps import PairMaps
@@ -23,12 +23,15 @@ class Method:
         explain: (model, probe, gallery, threshold, *, memory, progress, **options) → PairMaps; the
             images are (H, W, 3) float32 in [0, 1].
         options: each option's default.
+        by_image: (model, devices, *, memory, **options) → `by_image.Walker`, where the method can
+            explain an image for many partners at once; None where it goes pair by pair.
     """
 
     name: str
     title: str
     explain: Callable[..., PairMaps]
     options: Mapping[str, Any]
+    by_image: Callable[..., Any] | None = None
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options in full, defaults included.
@@ -57,6 +60,16 @@ def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callabl
             if p.kind is p.KEYWORD_ONLY and p.name not in ("memory", "progress")
         }
         _METHODS[name] = Method(name, title, function, options)
+        return function
+
+    return register
+
+
+def by_image(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register how a method explains an image for many partners at once."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _METHODS[name] = replace(find(name), by_image=function)
         return function
 
     return register

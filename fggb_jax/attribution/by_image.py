@@ -1,0 +1,283 @@
+"""FGGB image by image: the channels of an image are walked once for all its partners.
+
+Ĝ depends on one image only, so one walk over an image's channels gives its maps P for any number of
+partners, and its own mean map Q. What explains an image that way is a walker: `Driven` is the
+engine of CPUs, `Sharded` one program over devices, an image on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fggb_jax.attribution import registry
+from fggb_jax.attribution.fggb import (
+    Embedding,
+    check,
+    coefficients,
+    embedded,
+    forward,
+    map_of,
+    plan_scan,
+    plan_walk,
+    sum_channels,
+)
+from fggb_jax.attribution.jacobian import Gradient, multiply_channels, scan_channels
+from fggb_jax.attribution.maps import FaceMap, PairMaps
+from fggb_jax.attribution.memory import DEFAULT_BUDGET
+from fggb_jax.attribution.schedule import needs, schedule
+from fggb_jax.models.face_model import FaceModel
+
+Progress = Callable[[int, int], None]
+Faces = Float[np.ndarray, "B H W 3"]
+
+
+class Walker(Protocol):
+    """What walks the channels of images.
+
+    Attributes:
+        at_once: images at a time.
+        kept: bytes that maps may take until their pair is complete.
+    """
+
+    at_once: int
+    kept: int
+
+    def embed(self, images: Faces) -> Float[np.ndarray, "B N"]:
+        """The embeddings that the coefficients are made of; at most `at_once` images."""
+        ...
+
+    def walk(
+        self, images: Faces, rows: Sequence[Float[np.ndarray, "R N"]]
+    ) -> list[Float[np.ndarray, "R H W"]]:
+        """Σ_k c_k Ĝ_k of each image, for each of its rows of coefficients."""
+        ...
+
+    def multiply(
+        self,
+        image: Float[np.ndarray, "H W 3"],
+        rows: Float[np.ndarray, "R N"],
+        progress: Progress | None,
+    ) -> Float[np.ndarray, "R H W"]:
+        """The same of one image, for many rows."""
+        ...
+
+
+@registry.by_image("fggb")
+def walker(
+    model: FaceModel,
+    devices: Sequence[Any],
+    *,
+    memory: int | None = None,
+    gradient: Gradient = "magnitude",
+    embedding: Embedding = "raw",
+    norms: str = "exact",
+) -> Walker:
+    """FGGB's walker for these devices; at least an eighth of the budget is for maps that wait.
+
+    Raises:
+        OptionError: an option that does not exist, or the rest is too small for one channel.
+    """
+    check(gradient, embedding, norms)
+    budget = DEFAULT_BUDGET if memory is None else int(memory)
+    if len(devices) == 1 and devices[0].platform == "cpu":
+        return Driven(model, gradient, embedding, budget)
+    return Sharded(model, gradient, embedding, budget, devices)
+
+
+class Driven:
+    """One image at a time, as `fx.explain` walks it on a CPU: its maps have the same bits."""
+
+    at_once = 1
+
+    def __init__(
+        self, model: FaceModel, gradient: Gradient, embedding: Embedding, budget: int
+    ) -> None:
+        self.model = model
+        self.gradient: Gradient = gradient
+        self.embedding: Embedding = embedding
+        self.plan = plan_walk(model, embedding, gradient, budget - budget // 8)
+        self.kept = budget - self.plan.bytes
+
+    def embed(self, images: Faces) -> np.ndarray:
+        # By the program of the walk: another one's embeddings have other last bits.
+        return np.stack([self._forward(image)[0] for image in images])
+
+    def walk(self, images: Faces, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [self._walk(image, row) for image, row in zip(images, rows, strict=True)]
+
+    def _walk(self, image: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        z, steps = self._forward(image)
+        seeds = jnp.eye(len(z), dtype=z.dtype)
+        size = image.shape[:2]
+        return sum_channels(steps, seeds, jnp.asarray(rows), size, self.plan, self.gradient)
+
+    def multiply(self, image: np.ndarray, rows: np.ndarray, progress: Progress | None) -> Any:
+        z, steps = self._forward(image)
+        return multiply_channels(
+            steps,
+            jnp.eye(len(z), dtype=z.dtype),
+            rows,
+            image.shape[:2],
+            self.plan.chunks,
+            gathered=self.kept // _map_bytes(image),
+            threads=self.plan.threads,
+            progress=progress,
+        )
+
+    def _forward(self, image: np.ndarray) -> Any:
+        return forward(self.model, jnp.asarray(image), self.plan, self.embedding, self.gradient)
+
+
+class Sharded:
+    """An image on each of several devices, by one program without communication between them."""
+
+    def __init__(
+        self,
+        model: FaceModel,
+        gradient: Gradient,
+        embedding: Embedding,
+        budget: int,
+        devices: Sequence[Any],
+    ) -> None:
+        self.at_once = len(devices)
+        self.kept = budget // 8
+        mesh = jax.sharding.Mesh(np.asarray(devices), ("images",))
+        everywhere, each = jax.P(), jax.P("images")
+        self.model = jax.device_put(model, jax.NamedSharding(mesh, everywhere))
+        self.sharding = jax.NamedSharding(mesh, each)
+        chunk = plan_scan(model, embedding, budget - self.kept)
+
+        def embed(model: FaceModel, images: Array) -> Array:
+            return jax.vmap(embedded(model, embedding))(images)
+
+        def walk(model: FaceModel, images: Array, rows: Array) -> Array:
+            z, pull = jax.vjp(embedded(model, embedding), images[0])
+            seeds = jnp.eye(len(z), dtype=z.dtype)
+            size = images.shape[1:3]
+            return scan_channels(map_of(pull, gradient), seeds, rows[0], size, chunk)[None]
+
+        over = partial(jax.shard_map, mesh=mesh, out_specs=each, check_vma=False)
+        self._embed = jax.jit(over(embed, in_specs=(everywhere, each)))
+        self._walk = jax.jit(over(walk, in_specs=(everywhere, each, each)))
+
+    def embed(self, images: Faces) -> np.ndarray:
+        return np.asarray(self._embed(self.model, self._spread(images)))[: len(images)]
+
+    def walk(self, images: Faces, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        # Few programs: the number of rows is a power of two.
+        most = 1 << (max(map(len, rows)) - 1).bit_length()
+        padded = [np.pad(row, ((0, most - len(row)), (0, 0))) for row in rows]
+        found = self._walk(self.model, self._spread(images), self._spread(padded))
+        return [x[: len(row)] for x, row in zip(np.asarray(found), rows, strict=False)]
+
+    def multiply(self, image: np.ndarray, rows: np.ndarray, progress: Progress | None) -> Any:
+        (found,) = self.walk(image[None], [rows])
+        if progress is not None:
+            progress(rows.shape[1], rows.shape[1])
+        return found
+
+    def _spread(self, values: Sequence[np.ndarray] | np.ndarray) -> Array:
+        """One on each device, the last one again where there are too few."""
+        missing = self.at_once - len(values)
+        return jax.device_put(np.stack([*values, *[values[-1]] * missing]), self.sharding)
+
+
+def explain_by_image(
+    walker: Walker,
+    image: Callable[[int], Float[np.ndarray, "H W 3"]],
+    pairs: Sequence[tuple[int, int]],
+    threshold: float,
+    progress: Progress | None = None,
+) -> Iterator[PairMaps]:
+    """The maps of pairs in their order, each image walked as seldom as the walker's memory allows.
+
+    Args:
+        walker: of the method.
+        image: index → (H, W, 3) float32 in [0, 1]; asked for twice or oftener.
+        pairs: (probe, gallery) indices.
+        threshold: t.
+        progress: called as progress(done, total) with counts of walks.
+    """
+    t = np.asarray(threshold, np.float32)
+    embeddings = _embeddings(walker, image, pairs)
+    # A walk's sums are copied out of where they were added: each map counts twice.
+    bound = walker.kept // (2 * _map_bytes(image(pairs[0][0])))
+    rounds = schedule(pairs, bound, walker.at_once)
+    held: dict[tuple[int, int], tuple[FaceMap, int]] = {}  # and the last pair that needs it
+    next_pair, done, total = 0, 0, sum(map(len, rounds))
+    for walks in rounds:
+        rows = [_rows(embeddings, walk.image, walk.kept) for walk in walks]
+        found = walker.walk(np.stack([image(walk.image) for walk in walks]), rows)
+        for walk, maps in zip(walks, found, strict=True):
+            q = np.array(maps[1])
+            for (partner, last), p in zip(walk.kept.items(), _without(list(maps), 1), strict=True):
+                held[walk.image, partner] = FaceMap(np.array(p), q, t), last
+        del found
+        done += len(walks)
+        if progress is not None:
+            progress(done, total)
+        while next_pair < len(pairs) and all(key in held for key in needs(pairs[next_pair])):
+            probe, gallery = (held[key][0] for key in needs(pairs[next_pair]))
+            _, cosine = coefficients(*(embeddings[i] for i in pairs[next_pair]))
+            yield PairMaps(cosine, probe, gallery)
+            for key in set(needs(pairs[next_pair])):
+                if held[key][1] == next_pair:
+                    del held[key]
+            next_pair += 1
+
+
+def _embeddings(
+    walker: Walker, image: Callable[[int], np.ndarray], pairs: Sequence[tuple[int, int]]
+) -> dict[int, np.ndarray]:
+    """Of every image that occurs: a pass of its own, for a walk needs those of the partners."""
+    indices = list(dict.fromkeys(i for pair in pairs for i in pair))
+    found = {}
+    for start in range(0, len(indices), walker.at_once):
+        batch = indices[start : start + walker.at_once]
+        found.update(zip(batch, walker.embed(np.stack([image(i) for i in batch])), strict=True))
+    return found
+
+
+def _rows(embeddings: Mapping[int, np.ndarray], image: int, partners: Mapping[int, Any]) -> Any:
+    """The rows w of the first partner, 1/N, and w of the others; the first two as of a pair."""
+    pairs = [np.asarray(coefficients(embeddings[image], embeddings[j])[0]) for j in partners]
+    return np.concatenate([pairs[0], *(pair[:1] for pair in pairs[1:])])
+
+
+def _without(values: Sequence[Any], index: int) -> list[Any]:
+    return [*values[:index], *values[index + 1 :]]
+
+
+def explain_probe(
+    walker: Walker,
+    probe: Float[np.ndarray, "H W 3"],
+    galleries: Float[np.ndarray, "M N"],
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The probe's maps for many partners whose embeddings are known.
+
+    Returns:
+        The cosines (M,), P (M, H, W), and Q (H, W).
+    """
+    (z,) = walker.embed(probe[None])
+    rows, cosines = _all_coefficients(z, galleries)
+    maps = walker.multiply(probe, np.asarray(rows), progress)
+    return np.asarray(cosines), maps[:-1], maps[-1]
+
+
+@jax.jit
+def _all_coefficients(z: Array, galleries: Array) -> tuple[Array, Array]:
+    """The rows w of all partners, then 1/N; and the cosines."""
+    pairs, cosines = jax.vmap(coefficients, (None, 0))(z, galleries)
+    return jnp.concatenate([pairs[:, 0], pairs[:1, 1]]), cosines
+
+
+def _map_bytes(image: np.ndarray) -> int:
+    return image.shape[0] * image.shape[1] * 4
