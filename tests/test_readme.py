@@ -14,16 +14,24 @@ def python_blocks():
     return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_first_example_runs(dlib_proto, tmp_path, monkeypatch, capsys):
+def test_the_first_examples_run(dlib_proto, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(python_blocks()[0], {})
+    names = {}
+    exec(python_blocks()[0], names)
     assert capsys.readouterr().out.startswith("0.813")
     assert {p.name for p in tmp_path.iterdir()} == {"pair.html", "pair.png", "pair.npz"}
+    exec(python_blocks()[1], names)
+    genuine, impostor, probe = capsys.readouterr().out.splitlines()
+    assert genuine.startswith("0.967")
+    assert genuine.endswith("accept")
+    assert impostor.startswith("0.813")
+    assert impostor.endswith("reject")
+    assert probe == "[ True False] (150, 150)"
 
 
 def test_a_flax_model_of_ones_own_is_explained():
     names = {}
-    exec(python_blocks()[1], names)
+    exec(python_blocks()[2], names)
     assert names["e"].probe.signed.shape == (112, 112)
 
 
