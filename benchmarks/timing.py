@@ -8,7 +8,8 @@ The other one blocks on a pipe; its CPU time meanwhile is measured and reported,
 threads may spin. A figure is the median of the repeats; compilation is given apart. The maps of
 both sides are compared in the same run: a fast wrong map is worth nothing.
 
-Ours: `explain` (fx.explain) and `embed` (one image). PyTorch's: those of `torch_ways.py`, its
+Ours: `explain` (fx.explain) and `embed` (one image); and once, for its error alone, `bfloat16`,
+explain with that precision. PyTorch's: those of `torch_ways.py`, its
 network folded. All of them are screened over the first channels of a pair; those that come near the
 fastest are measured whole, and the faster of these is the one to beat: both images, forward, all
 channels, accumulation.
@@ -27,7 +28,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from built import BUILT, card
 from common import MODELS, in_reach, model_file, model_proto, table, write
 
 PAUSE = 0.3  # seconds for the other side's threads to fall asleep
-OURS = ("explain", "embed")
+OURS = ("explain", "embed")  # timed
 SCREENED = 32  # channels
 NEAR = 1.1  # times the fastest way's time: what is screened so is measured whole
 GATE_COSINE, GATE_L2 = 1e-6, 1e-3
@@ -75,11 +76,12 @@ def ours_work(name: str) -> dict[str, Work]:
     return {
         "explain": partial(_explain, fx.explain, model, images),
         "embed": lambda: np.asarray(model.embed(images[0][None])),
+        "bfloat16": partial(_explain, fx.explain, model, images, precision="bfloat16"),
     }
 
 
-def _explain(explain: Any, model: Any, images: list[np.ndarray]) -> np.ndarray:
-    e = explain(model, *images, method="fggb")
+def _explain(explain: Any, model: Any, images: list[np.ndarray], **options: Any) -> np.ndarray:
+    e = explain(model, *images, method="fggb", **options)
     return np.stack([e.probe.p, e.probe.q, e.gallery.p, e.gallery.q])
 
 
@@ -159,7 +161,7 @@ def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]
     runs: dict[str, list[Any]] = {}
     spin = 0.0
     for _ in range(repeats):
-        for side, other, variant in turns(ours, theirs, variants, near):
+        for side, other, variant in turns(ours, theirs, OURS, near):
             time.sleep(PAUSE)
             before = other.ask("cpu")
             run = side.ask("run", variant, *([None] if side is theirs else []))
@@ -176,6 +178,7 @@ def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]
         "first_call_s": warm["explain"]["wall"],
         "screened_s_per_pair": {way: wall * channels for way, wall in screened.items()},
         "idle_side_cpu_s": spin,
+        "bfloat16": errors(maps["explain"], warm["bfloat16"]["result"]),
         "parity": {way: errors(maps["explain"], maps[way]) for way in near},
         "gates": gates(name),
     }
@@ -194,7 +197,7 @@ def screen(theirs: Side, ways: list[str]) -> dict[str, float]:
     return found
 
 
-def turns(ours: Side, theirs: Side, variants: list[str], ways: list[str]) -> Any:
+def turns(ours: Side, theirs: Side, variants: Sequence[str], ways: Sequence[str]) -> Any:
     """(who works, who waits, at what), one side after the other."""
     for i in range(max(len(variants), len(ways))):
         yield from ((ours, theirs, variant) for variant in variants[i : i + 1])
@@ -257,6 +260,7 @@ def render(models: dict[str, Any]) -> str:
         notes.append(
             f"{name}: one embedding {1e3 * medians['embed']['wall']:.1f} ms; the first explanation "
             f"takes {m['first_call_s'] - ours:.1f} s more than the next (tracing and compiling); "
+            f"in bfloat16 1 − cos of its maps is {m['bfloat16']['one_minus_cosine']:.0e}; "
             f"the waiting side used {m['idle_side_cpu_s']:.2f} s of CPU at most; gates: "
             + ", ".join(f"{kind} {gate:.0e}" for kind, gate in m["gates"].items())
         )

@@ -20,7 +20,7 @@ from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
 LIBRARIES = ("fggb-jax", "jax", "jaxlib", "numpy", "onnx")
-PRECISIONS = ("default", "high", "highest")
+PRECISIONS = ("default", "high", "highest", "bfloat16")
 
 
 def explain(
@@ -44,8 +44,9 @@ def explain(
         method: one of `methods()`.
         threshold: the cosine from which a pair is accepted; "auto" takes the card's, where
             `load_model` puts the one that `fggb verify PAIRS --calibrate` stored.
-        precision: of matrix products on GPU and TPU: "highest" is full float32; "high" and
-            "default" are faster and coarser. No difference on a CPU.
+        precision: "highest" is full float32; "high" and "default" have faster and coarser matrix
+            products on GPU and TPU, and make no difference on a CPU; "bfloat16" has the whole
+            network and its gradients in that type (`FaceModel.astype`), the maps in float32.
         memory: a budget in bytes for what the method computes at once; 1 GiB where None.
         progress: called as progress(done, total) while channels are finished.
         **options: the method's own, such as FGGB's `gradient="signed"`.
@@ -73,9 +74,10 @@ def explain(
         raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
     value, source = _threshold(threshold, model.card)
     images = [as_float(x, (*model.card.size, 3), model.card.name) for x in (probe, gallery)]
-    with jax.default_matmul_precision(precision):
+    coarse = precision == "bfloat16"
+    with jax.default_matmul_precision("default" if coarse else precision):
         maps = chosen.explain(
-            model,
+            model.astype(jax.numpy.bfloat16) if coarse else model,
             *map(jax.numpy.asarray, images),
             value,
             memory=memory,

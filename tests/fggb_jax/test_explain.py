@@ -77,6 +77,17 @@ def test_the_same_bits_twice(tiny, pair):
     np.testing.assert_array_equal(a.probe.p, b.probe.p)
 
 
+def test_bfloat16_is_coarser_and_says_so(tiny, pair):
+    steady = fx.FaceModel(tiny.function, tiny.params / 20, CARD)  # tanh does not saturate
+    fine = fx.explain(steady, *pair)
+    coarse = fx.explain(steady, *pair, precision="bfloat16")
+    assert coarse.provenance["precision"] == "bfloat16"
+    for kind in ("p", "q"):
+        a, b = getattr(fine.probe, kind), getattr(coarse.probe, kind)
+        assert b.dtype == np.float32
+        assert 1e-5 < np.linalg.norm(a - b) / np.linalg.norm(a) < 0.03
+
+
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
