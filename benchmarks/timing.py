@@ -23,7 +23,6 @@ processes took.
 """
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import sys
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 from built import BUILT, card
 from common import MODELS, in_reach, model_file, model_proto, table, write
+from sides import Side
 
 PAUSE = 0.3  # seconds for the other side's threads to fall asleep
 OURS = ("explain", "embed")  # timed
@@ -96,7 +96,7 @@ def torch_work(name: str) -> dict[str, Work]:
 # A process for each side
 
 
-def worker(side: str, pipe: Any) -> None:
+def worker(pipe: Any, side: str) -> None:
     """Obey ("load", model), ("run", variant, argument …), ("cpu",) and ("stop",)."""
     work: dict[str, Work] = {}
     while (order := pipe.recv())[0] != "stop":
@@ -126,26 +126,6 @@ def busy_seconds() -> float:
         return 0.0
     user, nice, system, _, _, irq, softirq, steal = map(int, line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-class Side:
-    """One side's process, seen from here."""
-
-    def __init__(self, name: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.name = name
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(target=worker, args=(name, other), daemon=True)
-        self.process.start()
-        other.close()
-
-    def ask(self, *order: Any) -> Any:
-        self.pipe.send(order)
-        return self.pipe.recv()
-
-    def stop(self) -> None:
-        self.pipe.send(("stop",))
-        self.process.join()
 
 
 # The measurement
@@ -281,7 +261,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="runs after the warm-up (3)")
     options = parser.parse_args()
     found = in_reach([name for name in options.models if name in MODELS])
-    sides = Side("ours"), Side("torch")
+    sides = Side(worker, "ours"), Side(worker, "torch")
     models: dict[str, Any] = {}
     for name in (name for name in options.models if name in found or name in BUILT):
         models[name] = measure(name, *sides, options.repeats)

@@ -74,11 +74,13 @@ def scan_channels(
         columns = jax.lax.dynamic_slice_in_dim(coefficients, start, chunk, axis=1)
         return accumulate(carry, values, columns), None
 
+    def loop(unroll: bool) -> Array:
+        return jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)[0]
+
     # XLA:CPU brings convolutions into the form that its fast kernels take in a program's main
     # computation only, not in a loop's body: there the loop is unrolled, at the price of compiling.
-    unroll = jax.default_backend() == "cpu"
-    total, _ = jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)
-    return total
+    # What counts is where the program will run, which may not be where it is compiled.
+    return jax.lax.platform_dependent(cpu=partial(loop, True), default=partial(loop, False))
 
 
 def _whole_chunks(seeds: Array, coefficients: Array, chunk: int) -> tuple[Array, Array]:
