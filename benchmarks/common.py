@@ -1,7 +1,8 @@
 """What the benchmark scripts share: where models and data lie, and how a result is written.
 
 Real data are in `shared/data` beside the repository, or in the folder that the environment variable
-FGGB_SHARED names. The scripts run from anywhere: `python benchmarks/parity.py`.
+FGGB_SHARED names. Results go to `benchmarks/results`, or where FGGB_RESULTS points. The scripts run
+from anywhere: `python benchmarks/parity.py`.
 """
 
 import datetime
@@ -16,7 +17,7 @@ from typing import Any
 import onnx
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(os.environ.get("FGGB_RESULTS") or ROOT / "benchmarks" / "results")
 # What a figure may depend on besides the libraries that every result records.
 PACKAGES = (
     *("onnxruntime", "torch", "dlib-bin", "opencv-python-headless"),
@@ -103,7 +104,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def write(name: str, record: dict[str, Any], text: str) -> None:
     """Print a result, and write it to results/<name>.json and .md with its environment."""
     around = environment()
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     document = {"environment": around, **record}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     versions = ", ".join(f"{k} {v}" for k, v in around["versions"].items())

@@ -1,8 +1,9 @@
 """An independent PyTorch reference: an executor of ONNX graphs, and FGGB as the plain loop.
 
 It reads the file's protos by itself and shares no code with onnx2jax or fggb_jax, so that an error
-there cannot cancel out here. It knows the operators of the three recognizers that can be had:
-dlib's ResNet (as dlib2onnx emits it), MobileFaceNet and SFace. To run it against onnxruntime:
+there cannot cancel out here. It knows the operators of the three recognizers that can be had,
+dlib's ResNet (as dlib2onnx emits it), MobileFaceNet and SFace, and of `built.py`. `fold.py` and
+`torch_ways.py` make it as fast as PyTorch allows. To run it against onnxruntime:
 
     python benchmarks/torch_reference.py MODEL.onnx
 
@@ -34,9 +35,11 @@ def _pads(attributes: Mapping[str, Any]) -> list[int]:
 
 def _conv(a, x, weight, bias=None):
     top, left, bottom, right = _pads(a)
-    x = F.pad(x, (left, right, top, bottom))
+    padding = top, left
+    if (top, left) != (bottom, right):
+        x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
     stride, dilation = a.get("strides", (1, 1)), a.get("dilations", (1, 1))
-    return F.conv2d(x, weight, bias, tuple(stride), 0, tuple(dilation), a.get("group", 1))
+    return F.conv2d(x, weight, bias, tuple(stride), padding, tuple(dilation), a.get("group", 1))
 
 
 def _batch_norm(a, x, scale, bias, mean, variance):
@@ -44,11 +47,12 @@ def _batch_norm(a, x, scale, bias, mean, variance):
 
 
 def _prelu(a, x, slope):
-    return torch.where(x < 0, slope * x, x)
+    # Backward this is one product; F.prelu computes the slope's gradient too, wanted or not.
+    return x * torch.where(x < 0, slope, torch.ones_like(slope)).detach()
 
 
 def _clip(a, x, low=None, high=None):
-    return torch.clamp(x, low, high)
+    return torch.clamp(x, *a.get("bounds", (low, high)))
 
 
 def _max_pool(a, x):
@@ -66,14 +70,14 @@ def _average_pool(a, x):
 def _pad(a, x, pads, value=None):
     if a.get("mode", b"constant") != b"constant":
         raise NotImplementedError("Pad that is not constant")
-    before, after = pads.reshape(2, -1).tolist()
+    before, after = pads[: len(pads) // 2], pads[len(pads) // 2 :]
     # torch wants (before, after) from the last axis to the first.
     flat = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]
     return F.pad(x, flat, value=0.0 if value is None else float(value))
 
 
 def _reshape(a, x, shape):
-    sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(shape.tolist())]
+    sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(shape)]
     return x.reshape(sizes)
 
 
@@ -84,14 +88,16 @@ def _gemm(a, x, weight, bias=None):
     return y if bias is None else y + a.get("beta", 1.0) * bias
 
 
-OPERATORS: dict[str, Callable[..., Tensor]] = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
+    "Concat": lambda a, *shapes: [n for shape in shapes for n in shape],
     "Conv": _conv,
     "Dropout": lambda a, x, *_: x,  # inference
     "Flatten": lambda a, x: x.flatten(a.get("axis", 1)),
+    "Gather": lambda a, shape, i: shape[i],
     "Gemm": _gemm,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
     "Identity": lambda a, x: x,
@@ -102,45 +108,71 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Pad": _pad,
     "Relu": lambda a, x: torch.relu(x),
     "Reshape": _reshape,
+    "Shape": lambda a, x: list(x.shape),
     "Sub": lambda a, x, y: x - y,
+    "Unsqueeze": lambda a, n, *axes: [n],
 }
 
 
 class TorchNet:
     """An ONNX graph in PyTorch: `net(x)`, x (B, …), gives the first output.
 
-    Attributes:
+    Shapes, and all else that is made of integers, are numbers and lists of Python.
+
+    Args:
+        proto: the network.
         dtype: of all floating tensors, torch.float32 or torch.float64.
+        memory_format: of the weights and the input; PyTorch's convolutions keep it.
+        device: of all tensors.
+
+    Attributes:
+        dtype: as given.
         nodes: (operator, attributes, input names, output name).
     """
 
-    def __init__(self, proto: onnx.ModelProto, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        device: str = "cpu",
+    ) -> None:
         self.dtype = dtype
+        self.memory_format = memory_format
+        self.device = device
         graph = proto.graph
-        self.constants = {i.name: self._tensor(i) for i in graph.initializer}
+        self.constants = {i.name: self._constant(i) for i in graph.initializer}
         # Files of IR 3 list their weights among the inputs.
         (self.input,) = (i.name for i in graph.input if i.name not in self.constants)
         self.output = graph.output[0].name
         self.nodes = [self._node(n) for n in graph.node if not self._is_constant(n)]
 
-    def _tensor(self, proto: onnx.TensorProto) -> Tensor:
+    def _constant(self, proto: onnx.TensorProto) -> Any:
         tensor = torch.from_numpy(numpy_helper.to_array(proto).copy())
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+        if not tensor.is_floating_point():
+            return tensor.tolist()
+        return self._laid_out(tensor.to(self.device, self.dtype))
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=self.memory_format) if x.ndim == 4 else x
 
     def _is_constant(self, node: onnx.NodeProto) -> bool:
         if node.op_type == "Constant":
-            self.constants[node.output[0]] = self._tensor(node.attribute[0].t)
+            self.constants[node.output[0]] = self._constant(node.attribute[0].t)
         return node.op_type == "Constant"
 
     def _node(self, node: onnx.NodeProto) -> tuple[str, dict[str, Any], list[str], str]:
         if node.op_type not in OPERATORS:
             raise NotImplementedError(f"{node.op_type} is not among {sorted(OPERATORS)}")
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Clip":  # by numbers, whose pullback is one kernel
+            bounds = (self.constants.get(name) for name in node.input[1:])
+            attributes["bounds"] = [None if b is None else b.item() for b in bounds]
         return node.op_type, attributes, list(node.input), node.output[0]
 
     def __call__(self, x: Tensor, kinks: "Kinks | None" = None) -> Tensor:
         """Run the graph, `kinks` recording or deciding the branches of its gradient."""
-        values: dict[str, Tensor | None] = {"": None, **self.constants, self.input: x}
+        values: dict[str, Any] = {"": None, **self.constants, self.input: self._laid_out(x)}
         for op, attributes, names, output in self.nodes:
             inputs = [values[name] for name in names]
             if kinks is not None and op in KINKS:
@@ -194,26 +226,37 @@ class Kinks:
         return on_branch(op, inputs, self.masks[self.position - 1])
 
 
-def embedder(
-    proto: onnx.ModelProto, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
+def batch_embedder(
+    proto: onnx.ModelProto,
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    device: str = "cpu",
 ) -> Callable[..., Tensor]:
-    """The embedding (N,) as a function of one aligned RGB face (H, W, 3) in [0, 1].
+    """Embeddings (B, N) as a function of aligned RGB faces (B, H, W, 3) in [0, 1].
 
     Args:
         proto: the network.
         card: `color`, `layout`, `range`, `mean` and `std`, as a mapping.
         dtype: of the computation.
+        memory_format: see `TorchNet`.
+        device: of all tensors.
     """
-    net = TorchNet(proto, dtype)
-    mean, std = (torch.tensor(card[key], dtype=dtype) for key in ("mean", "std"))
+    net = TorchNet(proto, dtype, memory_format, device)
+    mean, std = (torch.tensor(card[key], dtype=dtype, device=device) for key in ("mean", "std"))
 
-    def embed(image: Tensor, kinks: Kinks | None = None) -> Tensor:
-        channels = image.flip(-1) if card["color"] == "BGR" else image
+    def embed(images: Tensor, kinks: Kinks | None = None) -> Tensor:
+        channels = images.flip(-1) if card["color"] == "BGR" else images
         x = (channels * card["range"] - mean) / std
-        x = x.permute(2, 0, 1) if card["layout"] == "CHW" else x
-        return net(x[None], kinks)[0]
+        return net(x.permute(0, 3, 1, 2) if card["layout"] == "CHW" else x, kinks)
 
     return embed
+
+
+def embedder(proto: onnx.ModelProto, card: Mapping[str, Any], *options: Any) -> Callable[..., Any]:
+    """The embedding (N,) as a function of one aligned RGB face (H, W, 3); see `batch_embedder`."""
+    batched = batch_embedder(proto, card, *options)
+    return lambda image, kinks=None: batched(image[None], kinks)[0]
 
 
 def as_image(image: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -24,7 +24,7 @@ from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
 LIBRARIES = ("fggb-jax", "jax", "jaxlib", "numpy", "onnx")
-PRECISIONS = ("default", "high", "highest")
+PRECISIONS = ("default", "high", "highest", "bfloat16")
 
 
 def explain(
@@ -48,8 +48,9 @@ def explain(
         method: one of `methods()`.
         threshold: the cosine from which a pair is accepted; "auto" takes the card's, where
             `load_model` puts the one that `fggb verify PAIRS --calibrate` stored.
-        precision: of matrix products on GPU and TPU: "highest" is full float32; "high" and
-            "default" are faster and coarser. No difference on a CPU.
+        precision: "highest" is full float32; "high" and "default" have faster and coarser matrix
+            products on GPU and TPU, and make no difference on a CPU; "bfloat16" has the whole
+            network and its gradients in that type (`FaceModel.astype`), the maps in float32.
         memory: a budget in bytes for what the method computes at once; 1 GiB where None.
         progress: called as progress(done, total) while channels are finished.
         **options: the method's own, such as FGGB's `gradient="signed"`.
@@ -120,6 +121,8 @@ class Request:
             raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
         value, source = _threshold(threshold, model.card)
         devices = tuple(devices or [default_device()])
+        if precision == "bfloat16":
+            model = model.astype(jax.numpy.bfloat16)
         return cls(model, chosen, options, value, source, precision, memory, devices)
 
     def image(self, image: Any) -> np.ndarray:
@@ -129,10 +132,8 @@ class Request:
     @contextmanager
     def settings(self) -> Iterator[None]:
         """JAX's settings while something is computed."""
-        with (
-            jax.default_matmul_precision(self.precision),
-            jax.default_device(self.devices[0]),
-        ):
+        products = "default" if self.precision == "bfloat16" else self.precision
+        with jax.default_matmul_precision(products), jax.default_device(self.devices[0]):
             yield
 
     def explain(

@@ -21,8 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.device import on_cpu
-
 Gradient = Literal["magnitude", "signed"]
 Value = Callable[[Array], Array]  # of one cotangent
 
@@ -78,11 +76,13 @@ def scan_channels(
         columns = jax.lax.dynamic_slice_in_dim(coefficients, start, chunk, axis=1)
         return accumulate(carry, values, columns), None
 
+    def loop(unroll: bool) -> Array:
+        return jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)[0]
+
     # XLA:CPU brings convolutions into the form that its fast kernels take in a program's main
     # computation only, not in a loop's body: there the loop is unrolled, at the price of compiling.
-    unroll = on_cpu()
-    total, _ = jax.lax.scan(body, zero, jnp.arange(0, len(seeds), chunk), unroll=unroll)
-    return total
+    # What counts is where the program will run, which may not be where it is compiled.
+    return jax.lax.platform_dependent(cpu=partial(loop, True), default=partial(loop, False))
 
 
 def _whole_chunks(seeds: Array, chunk: int) -> Array:

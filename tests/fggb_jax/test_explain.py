@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import fggb_jax as fx
+import networks
 from fggb_jax.data import samples
 from fggb_jax.explain import library_versions
 
@@ -75,6 +76,29 @@ def test_equal_faces_have_cosine_one(tiny, pair):
 def test_the_same_bits_twice(tiny, pair):
     a, b = fx.explain(tiny, *pair), fx.explain(tiny, *pair)
     np.testing.assert_array_equal(a.probe.p, b.probe.p)
+
+
+def test_bfloat16_is_coarser_and_says_so(tiny, pair):
+    steady = fx.FaceModel(tiny.function, tiny.params / 20, CARD)  # tanh does not saturate
+    fine = fx.explain(steady, *pair)
+    coarse = fx.explain(steady, *pair, precision="bfloat16")
+    assert coarse.provenance["precision"] == "bfloat16"
+    for kind in ("p", "q"):
+        a, b = getattr(fine.probe, kind), getattr(coarse.probe, kind)
+        assert b.dtype == np.float32
+        assert 1e-5 < np.linalg.norm(a - b) / np.linalg.norm(a) < 0.03
+
+
+def test_a_converted_network_runs_in_bfloat16():
+    proto = networks.iresnet((1, 1, 1, 1), width=4, dimension=8)
+    card = fx.Card("small", size=(112, 112), mean=(0.5,) * 3, std=(0.5,) * 3, threshold=0.5)
+    model = fx.load_model(proto, card=card)
+    faces = np.random.default_rng(0).random((2, 112, 112, 3), np.float32)
+    fine, coarse = (fx.explain(model, *faces, precision=p) for p in ("highest", "bfloat16"))
+    assert abs(fine.cosine - coarse.cosine) < 0.01
+    for kind in ("p", "q"):
+        a, b = (getattr(e.gallery, kind).ravel() for e in (fine, coarse))
+        assert 0.98 < a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 1 - 1e-6
 
 
 @pytest.mark.parametrize(

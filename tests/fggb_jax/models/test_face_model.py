@@ -114,3 +114,41 @@ def test_a_function_that_gives_no_vector_is_named():
         _ = model.dimension
     with pytest.raises(fx.ModelError, match="embed is 3; give a function"):
         fx.FaceModel(3, None, CARD)
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_a_model_in_bfloat16_computes_in_it_and_returns_float32(build):
+    model = build()
+    coarse = model.astype(jnp.bfloat16)
+    x = images()
+    z, low = (jax.vmap(m)(x) for m in (model, coarse))
+    assert low.dtype == jnp.float32
+    error = jnp.linalg.norm(low - z, axis=1) / jnp.linalg.norm(z, axis=1)
+    assert 1e-4 < error.min() < error.max() < 0.03  # bfloat16 has 8 bits
+    program = jax.make_jaxpr(coarse)(x[0])
+    products = [e for e in program.jaxpr.eqns if e.primitive.name == "dot_general"]
+    assert all(v.aval.dtype == jnp.bfloat16 for e in products for v in e.invars)
+
+
+def test_stages_in_bfloat16_compose_to_the_model():
+    class Cut:
+        stages = (lambda p, x: jnp.tanh(x), lambda p, x: x * x, lambda p, x: jnp.tensordot(x, p, 3))
+
+        def __call__(self, p, x):
+            for stage in self.stages:
+                x = stage(p, x)
+            return x
+
+    coarse = fx.FaceModel(Cut(), plain().params, CARD).astype(jnp.bfloat16)
+    seen, x = [], images()[0]
+    for stage in coarse.stages:
+        x = stage(coarse, x)
+        seen.append(x.dtype)
+    assert seen == [jnp.bfloat16, jnp.bfloat16, jnp.float32]
+    np.testing.assert_array_equal(x, coarse(images()[0]))
+
+
+def test_parameters_that_are_no_floats_keep_their_type():
+    model = fx.FaceModel(lambda p, x: p[0] * x.mean((0, 1)), (jnp.ones(3), jnp.arange(2)), CARD)
+    kinds = [p.dtype for p in model.astype(jnp.bfloat16).params]
+    assert kinds == [jnp.bfloat16, jnp.int32]
