@@ -6,6 +6,7 @@
 >>> e.cosine, e.threshold, e.decision                 # doctest: +SKIP
 """
 
+from fggb_jax.attribution.calibrate import calibrate_norms
 from fggb_jax.attribution.fggb import fggb
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.registry import methods
@@ -26,6 +27,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "PairMaps",
+    "calibrate_norms",
     "cards",
     "explain",
     "fggb",

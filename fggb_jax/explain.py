@@ -95,7 +95,7 @@ def explain(
         gallery=_on_host(maps.gallery, value),
         probe_image=_as_uint8(images[0]),
         gallery_image=_as_uint8(images[1]),
-        provenance=_provenance(model, method, options, precision, source),
+        provenance=_provenance(model, chosen, options, precision, value, source),
     )
 
 
@@ -120,13 +120,19 @@ def _as_uint8(image: Any) -> np.ndarray:
 
 
 def _provenance(
-    model: FaceModel, method: str, options: dict[str, Any], precision: str, threshold_source: str
+    model: FaceModel,
+    method: registry.Method,
+    options: dict[str, Any],
+    precision: str,
+    threshold: float,
+    threshold_source: str,
 ) -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "threshold_source": threshold_source,
-        "method": method,
-        "options": options,
+        "method": method.name,
+        "options": {name: _plain(value) for name, value in options.items()},
+        **method.about(model, threshold, options),
         "model": model.card.name,
         "model_sha256": model.sha256,
         "card": model.card.to_dict(),
@@ -134,6 +140,11 @@ def _provenance(
         "device": f"{device.platform}: {device.device_kind}",
         "versions": library_versions(),
     }
+
+
+def _plain(value: Any) -> Any:
+    """An option's value for JSON: arrays become lists."""
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else value
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:

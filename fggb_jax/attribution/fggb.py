@@ -12,18 +12,21 @@ with B's gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from fggb_jax.attribution import norms as estimates
 from fggb_jax.attribution.jacobian import (
     Gradient,
-    channel_map,
+    Kind,
+    channel_value,
     current_settings,
     drive_channels,
     scan_channels,
@@ -33,11 +36,15 @@ from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
 from fggb_jax.attribution.pullback import Pullback, prepare
 from fggb_jax.attribution.registry import method
 from fggb_jax.errors import OptionError
+from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel, Stage
 from onnx2jax.lowering.channels_last import placed
 
 Embedding = Literal["raw", "normalized"]
 EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
+NormsOption = estimates.Estimate | Float[Array | np.ndarray, " N"]
+Walk = Callable[[Array, Array], Array]  # (seeds (K, N), coefficients (M, K)) → M sums
+Progress = Callable[[int, int], None]
 
 
 def fggb(
@@ -48,7 +55,7 @@ def fggb(
     *,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
-    norms: str = "exact",
+    norms: NormsOption = "exact",
     chunk: int | None = None,
     memory: int | None = None,
 ) -> PairMaps:
@@ -62,7 +69,10 @@ def fggb(
         gradient: "magnitude" averages |gradient| over RGB, then normalises over H×W; "signed"
             normalises over H×W×3, then averages over RGB.
         embedding: "raw" takes gradients of F as the network gives it, "normalized" of F/‖F‖.
-        norms: "exact": each channel by its own norm.
+        norms: "exact": each channel by its own norm. For signed gradients also estimates, which
+            take a few vector–Jacobian products in place of N: "equal", "calibrated" (from the
+            card of a `FaceModel`), "top" (exact for the tenth of the channels that weigh most at
+            `threshold`), or the norms themselves, (N,); `fggb_jax.attribution.norms` says how.
         chunk: channels pulled back at once; planned from `memory` where None.
         memory: the budget of that plan in bytes; 1 GiB where None.
 
@@ -70,7 +80,8 @@ def fggb(
         `PairMaps`: cosine, and probe and gallery with p, q and signed, each (H, W).
 
     Raises:
-        OptionError: an option that does not exist, or a budget too small for one channel.
+        OptionError: an option that does not exist, norms for a magnitude, a card without norms,
+            or a budget too small for one channel.
 
     Example:
         >>> import jax, jax.numpy as jnp, fggb_jax as fx
@@ -89,20 +100,53 @@ def fggb(
     z_a, pull_a = jax.vjp(g, a)
     z_b, pull_b = jax.vjp(g, b)
     coefficients, cosine = _coefficients(z_a, z_b)
-    seeds = jnp.eye(len(z_a), dtype=z_a.dtype)
-    maps = [
-        scan_channels(_map_of(pull, gradient), seeds, coefficients, image.shape[:2], chunk)
-        for pull, image in ((pull_a, a), (pull_b, b))
-    ]
+    found = _found(norms, len(z_a), getattr(f, "card", None))
+    kind = gradient if found is None else "gradient"
+    maps = []
+    for pull, image in ((pull_a, a), (pull_b, b)):
+
+        def walk(seeds: Array, rows: Array, pull: Any = pull, shape: Any = image.shape) -> Array:
+            value, size = _value_of(pull, kind), _size(shape, kind)
+            return scan_channels(value, seeds, rows, size, min(chunk, len(seeds)))
+
+        maps.append(_maps(walk, coefficients, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
-def _map_of(pull: Callable[[Array], Any], gradient: Gradient) -> Callable[[Array], Array]:
-    """A channel's cotangent → its normalised map."""
-    return lambda cotangent: channel_map(pull(cotangent)[0], gradient)
+def _maps(
+    walk: Walk, coefficients: Array, threshold: Any, norms: estimates.Norms | None
+) -> Float[Array, "2 H W"]:
+    """P and Q of one image, by a walk of its channels or, with estimated norms, of a few sums."""
+    if norms is None:
+        return walk(jnp.eye(coefficients.shape[1], dtype=coefficients.dtype), coefficients)
+    pull = lambda seeds: walk(seeds, jnp.eye(len(seeds), dtype=seeds.dtype))  # noqa: E731
+    return estimates.estimated_maps(pull, coefficients, threshold, norms)
 
 
-@method("fggb", "FGGB")
+def _value_of(pull: Callable[[Array], Any], kind: Kind) -> Callable[[Array], Array]:
+    """A cotangent → what of its gradient is summed."""
+    return lambda cotangent: channel_value(pull(cotangent)[0], kind)
+
+
+def _size(image: tuple[int, ...], kind: Kind) -> tuple[int, ...]:
+    """The shape of that."""
+    return {"norm": (), "gradient": image}.get(kind, image[:2])
+
+
+def _found(norms: NormsOption, count: int, card: Card | None) -> estimates.Norms | None:
+    exact = isinstance(norms, str) and norms == "exact"
+    return None if exact else estimates.find(norms, count, card)
+
+
+def _about(model: FaceModel, threshold: float, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says of an estimate; nothing of exact maps."""
+    norms = options["norms"]
+    if isinstance(norms, str) and norms == "exact":
+        return {}
+    return estimates.describe(norms, model.dimension, threshold, model.card)
+
+
+@method("fggb", "FGGB", _about)
 def explain_fggb(
     model: FaceModel,
     probe: Array,
@@ -110,31 +154,61 @@ def explain_fggb(
     threshold: float,
     *,
     memory: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
-    norms: str = "exact",
+    norms: NormsOption = "exact",
 ) -> PairMaps:
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     _check(gradient, embedding, norms)
-    plan = _plan(model, jax.ShapeDtypeStruct(probe.shape, probe.dtype), embedding, gradient, memory)
+    exact = isinstance(norms, str) and norms == "exact"
+    kind = gradient if exact else "gradient"
+    plan = _plan(model, jax.ShapeDtypeStruct(probe.shape, probe.dtype), embedding, kind, memory)
     (z_a, steps_a), (z_b, steps_b) = (
-        _forward(model, image, embedding, gradient) for image in (probe, gallery)
+        _forward(model, image, embedding, kind) for image in (probe, gallery)
     )
     coefficients, cosine = _coefficients(z_a, z_b)
-    count, maps = len(z_a), []
-    for i, steps in enumerate((steps_a, steps_b)):
-        report = progress and partial(_offset, progress, i * count, 2 * count)
-        seeds = jnp.eye(count, dtype=z_a.dtype)
-        size = probe.shape[:2]
-        maps.append(_channels(steps, seeds, coefficients, size, plan, gradient, report))
+    found = _found(norms, len(z_a), model.card)
+    report = progress and _in_all(progress, 2 * estimates.passes(norms, len(z_a)))
+    maps = []
+    for steps in (steps_a, steps_b):
+        walk = partial(_channels, steps, probe.shape, plan, kind, report)
+        maps.append(_maps(walk, coefficients, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
-def _forward(model: FaceModel, image: Array, embedding: Embedding, gradient: Gradient) -> Any:
+def channel_norms(
+    model: FaceModel, image: Float[Array, "H W 3"], *, memory: int | None = None
+) -> Float[Array, " N"]:
+    """The norms ‖J_k‖ of one image's channels: what `norms=` may give or estimate.
+
+    Args:
+        model: whose embedding is meant, as the network gives it.
+        image: an aligned face in [0, 1].
+        memory: a budget in bytes, as of `fggb`.
+    """
+    plan = _plan(model, jax.ShapeDtypeStruct(image.shape, image.dtype), "raw", "norm", memory)
+    z, steps = _forward(model, image, "raw", "norm")
+    unit = jnp.eye(len(z), dtype=z.dtype)
+    return _channels(steps, image.shape, plan, "norm", None, unit, unit)
+
+
+def _in_all(progress: Progress, total: int) -> Progress:
+    """For one walk after the other."""
+    before = 0
+
+    def report(done: int, of: int) -> None:
+        nonlocal before
+        progress(before + done, total)
+        before += of if done == of else 0
+
+    return report
+
+
+def _forward(model: FaceModel, image: Array, embedding: Embedding, kind: Kind) -> Any:
     """The embedding, and for each stage what takes cotangents back, the image's first."""
     if _on_cpu():
-        return _prepared(model, image, embedding=embedding, gradient=gradient)
+        return _prepared(model, image, embedding=embedding, kind=kind)
     return _linearized(model, image, embedding=embedding)
 
 
@@ -142,11 +216,11 @@ def _plan(
     model: FaceModel,
     image: jax.ShapeDtypeStruct,
     embedding: Embedding,
-    gradient: Gradient,
+    kind: Kind,
     memory: int | None,
 ) -> Plan:
     if _on_cpu():
-        z, steps = _image_part.eval_shape(model, image, embedding=embedding, gradient=gradient)
+        z, steps = _image_part.eval_shape(model, image, embedding=embedding, kind=kind)
         return plan_steps(steps, len(z), memory)
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
@@ -159,19 +233,20 @@ def _on_cpu() -> bool:
 
 def _channels(
     steps: tuple[Any, ...],
+    image: tuple[int, ...],
+    plan: Plan,
+    kind: Kind,
+    progress: Progress | None,
     seeds: Array,
     coefficients: Array,
-    size: tuple[int, ...],
-    plan: Plan,
-    gradient: Gradient,
-    progress: Callable[[int, int], None] | None,
 ) -> Array:
-    """The maps of one image: for each row of coefficients the sum over the seeds."""
+    """A `Walk` of one image: for each row of coefficients the sum over the seeds."""
+    plan, size = plan.limited(len(seeds)), _size(image, kind)
     if _on_cpu():
         return drive_channels(
             steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
         )
-    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], gradient)
+    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], kind)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
@@ -181,18 +256,14 @@ def _compiled_scan(
     coefficients: Array,
     size: tuple[int, ...],
     chunk: int,
-    gradient: Gradient,
+    kind: Kind,
 ) -> Array:
     def pull(cotangent: Array) -> tuple[Array]:
         for one in reversed(pulls):
             (cotangent,) = one(cotangent)
         return (cotangent,)
 
-    return scan_channels(_map_of(pull, gradient), seeds, coefficients, size, chunk)
-
-
-def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
-    progress(before + done, total)
+    return scan_channels(_value_of(pull, kind), seeds, coefficients, size, chunk)
 
 
 def _embedding(f: EmbedOne, kind: Embedding) -> EmbedOne:
@@ -213,10 +284,10 @@ def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
 
 
 def _prepared(
-    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
+    model: FaceModel, image: Array, *, embedding: Embedding, kind: Kind
 ) -> tuple[Array, tuple[Pullback, ...]]:
-    """The embedding, and each stage's prepared pullback; the image's ends in the channel's map."""
-    how = {"embedding": embedding, "gradient": gradient}
+    """The embedding, and each stage's prepared pullback; the image's ends in what is summed."""
+    how = {"embedding": embedding, "kind": kind}
     z, steps = _image_part(model, image, **how)
     shared = _KERNELS.setdefault(model, {})
     # What JAX's own caches distinguish as well.
@@ -231,23 +302,23 @@ def _prepared(
 _KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
 
 
-@partial(jax.jit, static_argnames=("embedding", "gradient"))
+@partial(jax.jit, static_argnames=("embedding", "kind"))
 def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
     """`_prepared` without the kernels."""
     z, steps = _trace(model, image, **how)
     return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
 
 
-@partial(jax.jit, static_argnames=("embedding", "gradient"))
+@partial(jax.jit, static_argnames=("embedding", "kind"))
 def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
     """The kernels alone, which no image changes: XLA leaves the forward pass out."""
     return tuple(step.kernels for step in _trace(model, image, **how)[1])
 
 
 def _trace(
-    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient
+    model: FaceModel, image: Array, *, embedding: Embedding, kind: Kind
 ) -> tuple[Array, list[Pullback]]:
-    finish = partial(channel_map, kind=gradient)
+    finish = partial(channel_value, kind=kind)
     steps, x = [], placed(image)
     for stage in _stages(model, embedding):
         x, step = prepare(partial(stage, model), x, None if steps else finish)
@@ -288,12 +359,12 @@ def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
     return PairMaps(cosine=cosine, probe=probe, gallery=gallery)
 
 
-def _check(gradient: str, embedding: str, norms: str) -> None:
+def _check(gradient: str, embedding: str, norms: Any) -> None:
     rows = (
         ("gradient", gradient, get_args(Gradient)),
         ("embedding", embedding, get_args(Embedding)),
-        ("norms", norms, ("exact",)),
     )
     for name, value, allowed in rows:
         if value not in allowed:
             raise OptionError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    estimates.check(norms, gradient)

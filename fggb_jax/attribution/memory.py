@@ -35,6 +35,12 @@ class Plan(NamedTuple):
     chunks: tuple[int, ...]
     threads: int
 
+    def limited(self, count: int) -> Plan:
+        """The plan for `count` cotangents, fewer than it was made for."""
+        most = 1 << (count - 1).bit_length()
+        chunks = tuple(min(chunk, most) for chunk in self.chunks)
+        return Plan(chunks, min(self.threads, -(-count // chunks[-1])))
+
 
 def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
     """The plan of a network whose pullbacks are prepared.

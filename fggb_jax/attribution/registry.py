@@ -23,12 +23,14 @@ class Method:
         explain: (model, probe, gallery, threshold, *, memory, progress, **options) → PairMaps; the
             images are (H, W, 3) float32 in [0, 1].
         options: each option's default.
+        about: (model, threshold, options in full) → what a result records besides them.
     """
 
     name: str
     title: str
     explain: Callable[..., PairMaps]
     options: Mapping[str, Any]
+    about: Callable[..., dict[str, Any]]
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options in full, defaults included.
@@ -44,7 +46,9 @@ class Method:
         return {**self.options, **options}
 
 
-def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
+def method(
+    name: str, title: str, about: Callable[..., dict[str, Any]] = lambda *_: {}
+) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
     """Register a method; its options are the keyword-only parameters after memory and progress."""
 
     def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
@@ -56,7 +60,7 @@ def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callabl
             for p in parameters
             if p.kind is p.KEYWORD_ONLY and p.name not in ("memory", "progress")
         }
-        _METHODS[name] = Method(name, title, function, options)
+        _METHODS[name] = Method(name, title, function, options, about)
         return function
 
     return register

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -85,7 +85,7 @@ class FaceModel:
         images = as_float(images, (None, *self.card.size, 3), self.card.name)
         return _embed_batch(self, images)
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """The number of channels N of the embedding.
 
