@@ -8,18 +8,18 @@ an estimate is tried in seconds. Filled by `python benchmarks/norm_estimators.py
 """
 
 import time
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import lfw
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import fggb_jax as fx
+from fggb_jax.attribution.fggb import channel_values
 
-CHUNK = 8
 PROBES = 64  # random images whose directional derivatives are kept
 BLUR = 2.0  # σ in pixels of the blurred ones
 
@@ -62,33 +62,6 @@ def calibration_images(data: lfw.Lfw, pairs: np.ndarray, count: int) -> np.ndarr
     return others[np.linspace(0, len(others) - 1, count).astype(int)]
 
 
-def gradients(model: fx.FaceModel, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The embedding (N,) of one face in [0, 1] and its Jacobian (N, H, W, 3)."""
-    z, pulls = _forward(model, image)
-    seeds = np.eye(len(z), dtype=np.float32)
-    rows = []
-    for start in range(0, len(z), CHUNK):
-        found = seeds[start : start + CHUNK]
-        for pull in reversed(pulls):
-            (found,) = _pull_back(pull, found)
-        rows.append(np.asarray(found))
-    return np.asarray(z), np.concatenate(rows)
-
-
-@jax.jit
-def _forward(model: fx.FaceModel, image: Any) -> Any:
-    pulls, x = [], image
-    for stage in model.stages:
-        x, pull = jax.vjp(partial(stage, model), x)
-        pulls.append(pull)
-    return x, tuple(pulls)
-
-
-@jax.jit
-def _pull_back(pull: Any, cotangents: Any) -> Any:
-    return jax.vmap(pull)(cotangents)
-
-
 def reduce(z: np.ndarray, jacobian: np.ndarray, noise: tuple[np.ndarray, np.ndarray]) -> Grams:
     """One image's share of `Grams`."""
     flat = jacobian.reshape(len(z), -1).astype(np.float64)
@@ -117,8 +90,10 @@ def load(model: fx.FaceModel, data: lfw.Lfw, chosen: np.ndarray, folder: Path) -
 def _one(model: fx.FaceModel, data: lfw.Lfw, index: int, folder: Path) -> Grams:
     path, start = folder / f"{index}.npz", time.monotonic()
     if not path.is_file():
-        image = data.chips[index].astype(np.float32) / 255
-        found = reduce(*gradients(model, image), probes(model.card.size))
+        chip = data.chips[index]
+        jacobian = channel_values(model, jnp.asarray(chip, jnp.float32) / 255, "gradient")
+        z = np.asarray(model.embed(chip[None]))[0]
+        found = reduce(z, np.asarray(jacobian), probes(model.card.size))
         temporary = path.with_suffix(".part.npz")
         np.savez(temporary, **found._asdict())
         temporary.replace(path)

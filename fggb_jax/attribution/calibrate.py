@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fggb_jax.attribution.fggb import channel_norms
+from fggb_jax.attribution.fggb import channel_values
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import ImageError, ModelError
 from fggb_jax.models.face_model import FaceModel, Images
@@ -56,7 +56,7 @@ def calibrate_norms(
     total: Any = 0
     with jax.default_matmul_precision("highest"):
         for i, image in enumerate(images):
-            found = channel_norms(model, jnp.asarray(image), memory=memory)
+            found = channel_values(model, jnp.asarray(image), "norm", memory=memory)
             total = total + np.asarray(found, np.float64)
             if progress is not None:
                 progress(i + 1, len(images))

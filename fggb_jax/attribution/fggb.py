@@ -177,20 +177,21 @@ def explain_fggb(
     return _pair(maps, cosine, threshold)
 
 
-def channel_norms(
-    model: FaceModel, image: Float[Array, "H W 3"], *, memory: int | None = None
-) -> Float[Array, " N"]:
-    """The norms ‖J_k‖ of one image's channels: what `norms=` may give or estimate.
+def channel_values(
+    model: FaceModel, image: Float[Array, "H W 3"], kind: Kind, *, memory: int | None = None
+) -> Float[Array, "N *size"]:
+    """Each channel's norm, normalised map or gradient, for one image and the raw embedding.
 
     Args:
-        model: whose embedding is meant, as the network gives it.
+        model: whose channels are meant.
         image: an aligned face in [0, 1].
-        memory: a budget in bytes, as of `fggb`.
+        kind: "norm", "magnitude", "signed" or "gradient".
+        memory: a budget in bytes, as of `fggb`; the result is not counted.
     """
-    plan = _plan(model, jax.ShapeDtypeStruct(image.shape, image.dtype), "raw", "norm", memory)
-    z, steps = _forward(model, image, "raw", "norm")
+    plan = _plan(model, jax.ShapeDtypeStruct(image.shape, image.dtype), "raw", kind, memory)
+    z, steps = _forward(model, image, "raw", kind)
     unit = jnp.eye(len(z), dtype=z.dtype)
-    return _channels(steps, image.shape, plan, "norm", None, unit, unit)
+    return _channels(steps, image.shape, plan, kind, None, unit, unit)
 
 
 def _in_all(progress: Progress, total: int) -> Progress:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fggb_jax as fx
-from fggb_jax.attribution.fggb import channel_norms
+from fggb_jax.attribution.fggb import channel_values
 from tolerances import assert_close
 
 CARD = fx.Card("tiny", (5, 4), layout="HWC")
@@ -26,7 +26,7 @@ def by_hand(model, image):
 
 
 def test_norms_of_one_image(model, faces):
-    assert_close(channel_norms(model, jnp.asarray(faces[0])), by_hand(model, faces[0]))
+    assert_close(channel_values(model, jnp.asarray(faces[0]), "norm"), by_hand(model, faces[0]))
 
 
 def test_the_mean_over_images_goes_into_the_card(model, faces):
