@@ -2,9 +2,9 @@
 
 The maps of this project are sums over channels, Σ_k c_k X_k, whatever the coefficients. So inner
 products of any two of them follow from the N×N Gram matrices of three sets of X_k: the gradients
-J_k themselves, J_k averaged over RGB (what signed maps are made of), and the unit maps of magnitude.
-They are a thousandth of the gradients' size; `load` keeps them beside the chips, so that an idea for
-an estimate is tried in seconds. Filled by `python benchmarks/norm_estimators.py`.
+J_k, J_k averaged over RGB (what signed maps are made of), and the unit maps of magnitude. These
+are a thousandth of the gradients' size; `load` keeps them beside the chips, so that an idea for an
+estimate is tried in seconds. Filled by `python benchmarks/norm_estimators.py`.
 """
 
 import time

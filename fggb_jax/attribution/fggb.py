@@ -179,7 +179,7 @@ def explain_fggb(
 
 def channel_values(
     model: FaceModel, image: Float[Array, "H W 3"], kind: Kind, *, memory: int | None = None
-) -> Float[Array, "N *size"]:
+) -> Float[Array, "N ..."]:
     """Each channel's norm, normalised map or gradient, for one image and the raw embedding.
 
     Args:

@@ -205,8 +205,9 @@ def test_a_frozen_choice_stays_linear_in_the_threshold(model, pair):
     e = signed(model, pair, "top")
     moved = e.at(0.95)
     assert_close(moved.probe.signed, e.probe.p - np.float32(0.95) * e.probe.q)
-    assert "those of most weight at threshold 0.3 and the same at any other" in (
-        moved.provenance["estimate"]
+    assert (
+        "those of most weight at threshold 0.3 and the same at any other"
+        in (moved.provenance["estimate"])
     )
     fresh = signed(model, pair, "top", threshold=0.95)
     assert cosine_gap(fresh.probe.signed, moved.probe.signed) > 1e-9
