@@ -44,24 +44,6 @@ class Grams(NamedTuple):
     blurred: np.ndarray
 
 
-def test_pairs(data: lfw.Lfw, count: int) -> np.ndarray:
-    """(count,) indices of usable pairs, half genuine and half impostor, spread over LFW View 1."""
-    chosen = []
-    for kind, wanted in ((True, count - count // 2), (False, count // 2)):
-        usable = np.flatnonzero(data.usable & (data.same == kind))
-        chosen.append(usable[np.linspace(0, len(usable) - 1, wanted).astype(int)])
-    return np.concatenate(chosen)
-
-
-def calibration_images(data: lfw.Lfw, pairs: np.ndarray, count: int) -> np.ndarray:
-    """(count,) indices of chips of other people than those of some pairs, one photograph each."""
-    person = [Path(name).parent.name for name in data.names]
-    tested = {person[i] for i in data.pairs[pairs].ravel()}
-    firsts = {person[i]: i for i in reversed(range(len(person))) if data.found[i]}
-    others = np.array(sorted(i for name, i in firsts.items() if name not in tested))
-    return others[np.linspace(0, len(others) - 1, count).astype(int)]
-
-
 def reduce(z: np.ndarray, jacobian: np.ndarray, noise: tuple[np.ndarray, np.ndarray]) -> Grams:
     """One image's share of `Grams`."""
     flat = jacobian.reshape(len(z), -1).astype(np.float64)
