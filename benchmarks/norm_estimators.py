@@ -12,8 +12,8 @@ P and Q take two.
 - embedding: a ridge regression of the log norms on the embedding, which costs nothing.
 - Hutchinson: ⟨J_k, x⟩² over m images x of white noise, or of blurred noise in the card's
   proportions; "shrunk" mixes it with the calibrated norms by the weight that is best on them.
-- top, ...: a tenth of the channels exact. "by deviation" picks those of largest |u_k| times what the
-  norm varies; "others predicted" corrects the others by what the exact ones say, through the
+- top, ...: a tenth of the channels exact. "by deviation" picks those of largest |u_k| times what
+  the norm varies; "others predicted" corrects the others by what the exact ones say, through the
   covariance of log norms over the calibration faces; "with the embedding" does so after the
   regression.
 """
@@ -74,9 +74,9 @@ class Known:
         self.logs = logs - logs.mean(1, keepdims=True)
         self.deviation = self.logs.std(0)
         self.covariance = shrunk_covariance(self.logs)
-        unit = grams.gradients / self.mean[:, None] / self.mean / (true / self.mean).var()
-        scaled = unit / np.trace(unit, axis1=1, axis2=2)[:, None, None]
-        self.directions = np.linalg.eigh(scaled.mean(0))[1][:, ::-1]
+        unit = grams.gradients / self.mean[:, None] / self.mean
+        unit /= np.trace(unit, axis1=1, axis2=2)[:, None, None]
+        self.directions = np.linalg.eigh(unit.mean(0))[1][:, ::-1]
         self.center, self.slopes = ridge(unit_rows(grams.embeddings), self.logs)
         predicted = (unit_rows(grams.embeddings) - self.center) @ self.slopes
         self.left = shrunk_covariance(self.logs - predicted)
