@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,21 @@ SIZE, N, T = (7, 6), 23, 0.3
 ESTIMATES = ("equal", "calibrated", "top")
 
 
+@cache  # one model, one compilation
 def linear(norms, card_norms=None):
     """A model whose Jacobian is constant, with orthogonal rows of the given norms."""
     rng = np.random.default_rng(0)
     unit = np.linalg.qr(rng.normal(size=(SIZE[0] * SIZE[1] * 3, N)))[0]
     w = jnp.asarray((unit * norms).reshape(*SIZE, 3, N), jnp.float32)
     card = fx.Card("linear", SIZE, layout="HWC", threshold=T, norms=card_norms)
-    return fx.FaceModel(lambda w, x: jnp.tensordot(x, w, 3), w, card)
+    return fx.FaceModel(project, w, card)
+
+
+def project(w, x):
+    return jnp.tensordot(x, w, 3)
+
+
+UNEQUAL = tuple(np.random.default_rng(2).uniform(1, 3, N).tolist())
 
 
 def curved(params, x):
@@ -65,29 +74,28 @@ def assert_same_maps(ours, theirs, relative=None):
 
 @pytest.mark.parametrize("norms", [*ESTIMATES, [2.5] * N])
 def test_equal_norms_make_every_estimate_exact(pair, norms):
-    model = linear(2.5, card_norms=(1.0,) * N)
+    model = linear((2.5,) * N, card_norms=(1.0,) * N)
     assert_same_maps(signed(model, pair, norms), signed(model, pair, "exact"))
 
 
 @pytest.mark.parametrize("norms", ["calibrated", "top"])
 def test_the_cards_norms_need_the_right_proportions_alone(pair, norms):
-    true = np.random.default_rng(2).uniform(1, 3, N)
-    model = linear(true, card_norms=tuple((7 * true).tolist()))
+    model = linear(UNEQUAL, card_norms=tuple(7 * x for x in UNEQUAL))
     exact = signed(model, pair, "exact")
     assert_same_maps(signed(model, pair, norms), exact)
     assert cosine_gap(signed(model, pair, "equal").probe.p, exact.probe.p) > 1e-3
 
 
 def test_given_norms_are_taken_as_they_are(pair):
-    true = np.random.default_rng(2).uniform(1, 3, N)
-    model, exact = linear(true), signed(linear(true), pair, "exact")
-    assert_same_maps(signed(model, pair, true), exact)
-    half = signed(model, pair, 2 * true)
+    model = linear(UNEQUAL)
+    exact = signed(model, pair, "exact")
+    assert_same_maps(signed(model, pair, UNEQUAL), exact)
+    half = signed(model, pair, 2 * np.array(UNEQUAL))
     assert_close(2 * half.probe.p, exact.probe.p)
 
 
 def test_a_calibrated_linear_model_is_exact_from_end_to_end(pair):
-    model = linear(np.random.default_rng(3).uniform(1, 3, N))
+    model = linear(UNEQUAL)
     calibrated = fx.calibrate_norms(model, pair)
     exact = signed(model, pair, "exact")
     assert_same_maps(signed(calibrated, pair, "calibrated"), exact, relative=1e-3)  # 4 digits
