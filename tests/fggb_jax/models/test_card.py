@@ -90,7 +90,8 @@ def test_shipped_cards_are_whole():
         if name in MEASURED:
             assert -1 < card.threshold < 1
             assert len(card.threshold_source) > 40
-            assert card.dimension == 128
+            assert card.dimension == len(card.norms) == 128
+            assert "measured by `python benchmarks/norms.py`" in card.norms_source
         else:
             assert card.threshold is None
             assert card.threshold_source.startswith("none published")
