@@ -159,6 +159,24 @@ def _yunet():
     return cv2.FaceDetectorYN.create(str(path), "", (250, 250), score_threshold=0.6)
 
 
+def test_pairs(data: Lfw, count: int) -> np.ndarray:
+    """(count,) indices of usable pairs, half genuine and half impostor, spread over LFW View 1."""
+    chosen = []
+    for kind, wanted in ((True, count - count // 2), (False, count // 2)):
+        usable = np.flatnonzero(data.usable & (data.same == kind))
+        chosen.append(usable[np.linspace(0, len(usable) - 1, wanted).astype(int)])
+    return np.concatenate(chosen)
+
+
+def calibration_images(data: Lfw, pairs: np.ndarray, count: int) -> np.ndarray:
+    """(count,) indices of chips of other people than those of some pairs, one photograph each."""
+    person = [Path(name).parent.name for name in data.names]
+    tested = {person[i] for i in data.pairs[pairs].ravel()}
+    firsts = {person[i]: i for i in reversed(range(len(person))) if data.found[i]}
+    others = np.array(sorted(i for name, i in firsts.items() if name not in tested))
+    return others[np.linspace(0, len(others) - 1, count).astype(int)]
+
+
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
     """`--cache`, for every script that reads chips."""
     parser.add_argument(

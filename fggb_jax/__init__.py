@@ -6,6 +6,7 @@
 >>> e.cosine, e.threshold, e.decision                 # doctest: +SKIP
 """
 
+from fggb_jax.attribution.calibrate import calibrate_norms
 from fggb_jax.attribution.fggb import fggb
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.registry import methods
@@ -28,6 +29,7 @@ __all__ = [
     "OptionError",
     "PairMaps",
     "ProbeMaps",
+    "calibrate_norms",
     "cards",
     "explain",
     "explain_one_to_many",

@@ -74,6 +74,13 @@ DetectorOption = Annotated[
 GradientOption = Annotated[
     str | None, typer.Option(help="FGGB: magnitude (the default) or signed.")
 ]
+NormsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Signed FGGB: exact (the default), or estimated in a few passes: equal, calibrated, "
+        "top."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -112,6 +119,7 @@ def explain(
     method: MethodOption = "fggb",
     threshold: ThresholdOption = "auto",
     gradient: GradientOption = None,
+    norms: NormsOption = None,
     aligned: AlignedOption = False,
     face: FaceOption = "largest",
     detector: DetectorOption = "auto",
@@ -139,7 +147,8 @@ def explain(
             f"{probe} and {gallery} are the same image: there is nothing to compare; give two "
             "photographs"
         )
-    options = {} if gradient is None else {"gradient": gradient}
+    given = {"gradient": gradient, "norms": norms}
+    options = {name: value for name, value in given.items() if value is not None}
     chips = (faces[0].chip, faces[1].chip)
     explanation = _explain(loaded, *chips, method, value, options, probe.name)
     explanation = _placed(explanation, faces)
@@ -324,6 +333,69 @@ def add_model(
     results.print(escape(str(user_cards.add(path, name))))
 
 
+@models_app.command("norms", epilog="Example:  fggb models norms dlib-resnet-v1 faces/")
+def measure_norms(
+    model: Annotated[str, typer.Argument(help="A name of `fggb models`, or an .onnx file.")],
+    images: Annotated[list[Path], typer.Argument(help="Photographs of faces, or folders of them.")],
+    count: Annotated[
+        int, typer.Option(min=1, help="At most so many images, spread over those given.")
+    ] = 32,
+    aligned: AlignedOption = False,
+    face: FaceOption = "center",
+    detector: DetectorOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the norms of a model's channels, and store them for `--norms calibrated` and `top`.
+
+    A few dozen photographs of different people are enough. One that fails is left out and named;
+    the exit status is 1 then.
+    """
+    from fggb_jax.attribution.calibrate import calibrate_norms
+    from fggb_jax.data.image_files import image_files
+    from fggb_jax.models import calibration
+    from fggb_jax.models.load import load_model
+
+    found = image_files(images)
+    chosen = [found[i * len(found) // count] for i in range(count)] if len(found) > count else found
+    _use_compilation_cache()
+    loaded = load_model(model)
+    to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
+    chips, failed = [], 0
+    for path in chosen:
+        try:
+            chips.append(to_face(_read(path), str(path)))
+        except ImageError as error:
+            failed += 1
+            _note(f"{path}: {error}")
+    if not chips:
+        raise ImageError(f"none of {len(chosen)} images has a face that can be used")
+    source = f"mean over {len(chips)} images; {faces}"
+    with _progress("faces") as report:
+        calibrated = calibrate_norms(loaded, np.stack(chips), progress=report)
+    norms = calibrated.card.norms
+    assert norms is not None  # that is what was measured
+    assert loaded.sha256 is not None  # load_model knows it of every model
+    path = calibration.store_norms(loaded.sha256, norms, source, model=loaded.card.name)
+    if as_json:
+        stored = {
+            "model": loaded.card.name,
+            "images": len(chips),
+            "norms": norms,
+            "file": str(path),
+        }
+        results.print_json(json.dumps(stored))
+    else:
+        results.print(
+            f"{len(norms)} norms, {min(norms):g} to {max(norms):g}, mean over {len(chips)} images"
+        )
+    _note(
+        f"the norms are stored in {path}: `--norms calibrated` uses them for {loaded.card.name} "
+        "from now on; delete the file to undo that"
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
 def _cards() -> dict[str, Card]:
     """All cards; what is wrong with a user's own one is noted."""
     from fggb_jax.models.load import cards
@@ -344,7 +416,7 @@ def _card(name: str) -> Card | DetectorCard:
 
 
 def _entries(card: Card) -> dict[str, Any]:
-    """A card with the threshold in use, and the file of one that was calibrated here."""
+    """A card with threshold and norms in use, and the files of those that were measured here."""
     from fggb_jax.models import calibration
 
     try:
@@ -352,8 +424,14 @@ def _entries(card: Card) -> dict[str, Any]:
     except ModelError as error:
         _note(str(error))
         used = card
-    path = card.sha256 and calibration.file_of(card.sha256)
-    return {**used.to_dict(), "calibrated_here": str(path) if used is not card else None}
+    here = {}
+    for key, file_of in (
+        ("calibrated_here", calibration.file_of),
+        ("norms_here", calibration.norms_file_of),
+    ):
+        there = used is not card and card.sha256 and file_of(card.sha256).is_file()
+        here[key] = str(file_of(card.sha256)) if card.sha256 and there else None
+    return {**used.to_dict(), **here}
 
 
 def _asks() -> bool:
@@ -480,7 +558,8 @@ def _run(model: FaceModel, faces: str, which: str) -> dict[str, Any]:
     """What a run's embeddings depend on, besides the images."""
     from fggb_jax.explain import library_versions
 
-    card = {**model.card.to_dict(), "threshold": None, "threshold_source": ""}
+    other = {"threshold": None, "threshold_source": "", "norms": None, "norms_source": ""}
+    card = {**model.card.to_dict(), **other}
     version = library_versions(["fggb-jax"])["fggb-jax"]
     return {
         "model": model.sha256,
@@ -606,6 +685,8 @@ def _print(explanation: Explanation, folder: Path, title: str) -> None:
         f"{explanation.cosine:.4f} {sign} threshold {explanation.threshold:g}"
     )
     results.print(f"  [dim]threshold: {escape(explanation.provenance['threshold_source'])}[/]")
+    if estimate := explanation.provenance.get("estimate"):
+        results.print(f"  [dim]estimated: {escape(estimate)}[/]")
     for name in ("figure.png", "report.html", "maps.npz", "result.json"):
         results.print(f"  {escape(str(folder / name))}")
 

@@ -125,6 +125,11 @@ class Request:
             model = model.astype(jax.numpy.bfloat16)
         return cls(model, chosen, options, value, source, precision, memory, devices)
 
+    @property
+    def walker(self) -> Callable[..., Any] | None:
+        """What explains an image for many partners; None where it goes pair by pair."""
+        return self.method.walker(self.options)
+
     def image(self, image: Any) -> np.ndarray:
         """An aligned face as the methods take it: (H, W, 3) float32 in [0, 1]."""
         return np.asarray(as_float(image, (*self.model.card.size, 3), self.model.card.name))
@@ -184,7 +189,8 @@ class Request:
         return {
             "threshold_source": self.source,
             "method": self.method.name,
-            "options": self.options,
+            "options": {name: _plain(value) for name, value in self.options.items()},
+            **self.method.about(self.model, self.threshold, self.options),
             "model": self.model.card.name,
             "model_sha256": self.model.sha256,
             "card": self.model.card.to_dict(),
@@ -214,6 +220,11 @@ def _on_host(face: FaceMap, threshold: float) -> FaceMap:
 def as_uint8(image: Any) -> np.ndarray:
     """A face in [0, 1] as pixels."""
     return np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
+
+
+def _plain(value: Any) -> Any:
+    """An option's value for JSON: arrays become lists."""
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else value
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:

@@ -80,8 +80,11 @@ def explain_pairs(
     """
     devices, share = _devices(device)
     asked = Request.of(model, method, threshold, precision, memory, options, devices)
-    if asked.method.by_image is None and len(asked.devices) > 1:
-        raise OptionError(f"method {method!r} goes pair by pair, on one device: device is a mesh")
+    if asked.walker is None and len(asked.devices) > 1:
+        raise OptionError(
+            f"method {method!r} with these options goes pair by pair, on one device: device is a "
+            "mesh"
+        )
     if not hasattr(images, "shape"):
         images = np.asarray(images)
     if len(images.shape) != 4:
@@ -101,7 +104,7 @@ def explain_pairs(
 def _explanations(
     asked: Request, image: Callable[[int], np.ndarray], pairs: list[Any], progress: Any
 ) -> Iterator[Explanation]:
-    if asked.method.by_image is None:
+    if asked.walker is None:
         maps = _pair_by_pair(asked, image, pairs, progress)
     else:
         walker = _walker(asked)
@@ -124,11 +127,9 @@ def _pair_by_pair(
 
 
 def _walker(asked: Request) -> Any:
-    assert asked.method.by_image is not None
+    assert asked.walker is not None
     with asked.settings():
-        return asked.method.by_image(
-            asked.model, asked.devices, memory=asked.memory, **asked.options
-        )
+        return asked.walker(asked.model, asked.devices, memory=asked.memory, **asked.options)
 
 
 def _reader(asked: Request, images: Any) -> Callable[[int], np.ndarray]:
@@ -307,9 +308,10 @@ def _probe_maps(
         raise OptionError("device is a mesh; one probe is walked by one device: give that")
     devices = None if device is None else [device]
     asked = Request.of(model, method, threshold, precision, memory, options, devices)
-    if asked.method.by_image is None:
+    if asked.walker is None:
         raise OptionError(
-            f"method {method!r} needs the gallery's images (M, H, W, 3): embeddings were given"
+            f"method {method!r} with these options goes pair by pair and needs the gallery's "
+            "images (M, H, W, 3): embeddings were given"
         )
     face = asked.image(probe)
     embeddings = _checked_embeddings(galleries, model)

@@ -1,10 +1,13 @@
 """What the README says is true: its Python runs, its map of the house exists."""
 
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+import fggb_jax as fx
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -50,10 +53,19 @@ def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/photographs.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/photographs.md", "docs/fewer_passes.md"])
 def test_the_figures_are_those_of_the_results(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     readme = importlib.import_module("readme")
     document = (ROOT / name).read_text("utf-8")
     assert readme.MARKS[0] in document
     assert readme.updated(document, readme.DOCUMENTS[name]()) == document
+
+
+def test_the_cards_norms_are_those_of_the_results():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "norms.json").read_text("utf-8"))["rows"]
+    cards = fx.cards()
+    assert {r["model"] for r in rows} == {name for name, card in cards.items() if card.norms}
+    for row in rows:
+        card = cards[row["model"]]
+        assert (list(card.norms), card.norms_source) == (row["norms"], row["norms_source"])

@@ -17,21 +17,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution import registry
-from fggb_jax.attribution.fggb import (
-    Embedding,
-    check,
-    coefficients,
-    embedded,
-    forward,
-    map_of,
-    plan_scan,
-    plan_walk,
-    sum_channels,
-)
+from fggb_jax.attribution.fggb import check, coefficients
 from fggb_jax.attribution.jacobian import Gradient, multiply_channels, scan_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.memory import DEFAULT_BUDGET
+from fggb_jax.attribution.norms import is_exact
 from fggb_jax.attribution.schedule import needs, schedule
+from fggb_jax.attribution.walk import (
+    Embedding,
+    embedded,
+    forward,
+    plan_scan,
+    plan_walk,
+    sum_channels,
+    value_of,
+)
 from fggb_jax.models.face_model import FaceModel
 
 Progress = Callable[[int, int], None]
@@ -69,7 +69,7 @@ class Walker(Protocol):
         ...
 
 
-@registry.by_image("fggb")
+@registry.by_image("fggb", lambda options: is_exact(options["norms"]))
 def walker(
     model: FaceModel,
     devices: Sequence[Any],
@@ -115,8 +115,7 @@ class Driven:
     def _walk(self, image: np.ndarray, rows: np.ndarray) -> np.ndarray:
         z, steps = self._forward(image)
         seeds = jnp.eye(len(z), dtype=z.dtype)
-        size = image.shape[:2]
-        return sum_channels(steps, seeds, jnp.asarray(rows), size, self.plan, self.gradient)
+        return sum_channels(steps, seeds, jnp.asarray(rows), image.shape, self.plan, self.gradient)
 
     def multiply(self, image: np.ndarray, rows: np.ndarray, progress: Progress | None) -> Any:
         z, steps = self._forward(image)
@@ -161,7 +160,7 @@ class Sharded:
             z, pull = jax.vjp(embedded(model, embedding), images[0])
             seeds = jnp.eye(len(z), dtype=z.dtype)
             size = images.shape[1:3]
-            return scan_channels(map_of(pull, gradient), seeds, rows[0], size, chunk)[None]
+            return scan_channels(value_of(pull, gradient), seeds, rows[0], size, chunk)[None]
 
         over = partial(jax.shard_map, mesh=mesh, out_specs=each, check_vma=False)
         self._embed = jax.jit(over(embed, in_specs=(everywhere, each)))

@@ -12,33 +12,36 @@ with B's gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, Literal, get_args
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.jacobian import (
-    Gradient,
-    channel_map,
-    current_settings,
-    drive_channels,
-    scan_channels,
-)
+from fggb_jax.attribution import norms as estimates
+from fggb_jax.attribution.jacobian import Gradient, scan_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
-from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
-from fggb_jax.attribution.pullback import Pullback, prepare
+from fggb_jax.attribution.memory import plan_chunk
 from fggb_jax.attribution.registry import method
+from fggb_jax.attribution.walk import (
+    Embedding,
+    EmbedOne,
+    Progress,
+    embedded,
+    forward,
+    plan_walk,
+    size_of,
+    sum_channels,
+    value_of,
+)
 from fggb_jax.errors import OptionError
-from fggb_jax.models.face_model import FaceModel, Stage
-from onnx2jax.lowering.channels_last import placed
+from fggb_jax.models.card import Card
+from fggb_jax.models.face_model import FaceModel
 
-Embedding = Literal["raw", "normalized"]
-EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
+NormsOption = estimates.Estimate | Float[Array | np.ndarray, " N"]
+Walk = Callable[[Array, Array], Array]  # (seeds (K, N), coefficients (M, K)) → M sums
 
 
 def fggb(
@@ -49,7 +52,7 @@ def fggb(
     *,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
-    norms: str = "exact",
+    norms: NormsOption = "exact",
     chunk: int | None = None,
     memory: int | None = None,
 ) -> PairMaps:
@@ -63,7 +66,10 @@ def fggb(
         gradient: "magnitude" averages |gradient| over RGB, then normalises over H×W; "signed"
             normalises over H×W×3, then averages over RGB.
         embedding: "raw" takes gradients of F as the network gives it, "normalized" of F/‖F‖.
-        norms: "exact": each channel by its own norm.
+        norms: "exact": each channel by its own norm. For signed gradients also estimates, which
+            take a few vector–Jacobian products in place of N: "equal", "calibrated" (from the
+            card of a `FaceModel`), "top" (exact for the tenth of the channels that weigh most at
+            `threshold`), or the norms themselves, (N,); `fggb_jax.attribution.norms` says how.
         chunk: channels pulled back at once; planned from `memory` where None.
         memory: the budget of that plan in bytes; 1 GiB where None.
 
@@ -71,7 +77,8 @@ def fggb(
         `PairMaps`: cosine, and probe and gallery with p, q and signed, each (H, W).
 
     Raises:
-        OptionError: an option that does not exist, or a budget too small for one channel.
+        OptionError: an option that does not exist, norms for a magnitude, a card without norms,
+            or a budget too small for one channel.
 
     Example:
         >>> import jax, jax.numpy as jnp, fggb_jax as fx
@@ -90,20 +97,42 @@ def fggb(
     z_a, pull_a = jax.vjp(g, a)
     z_b, pull_b = jax.vjp(g, b)
     rows, cosine = coefficients(z_a, z_b)
-    seeds = jnp.eye(len(z_a), dtype=z_a.dtype)
-    maps = [
-        scan_channels(map_of(pull, gradient), seeds, rows, image.shape[:2], chunk)
-        for pull, image in ((pull_a, a), (pull_b, b))
-    ]
+    found = _found(norms, len(z_a), getattr(f, "card", None))
+    kind = gradient if found is None else "gradient"
+    maps = []
+    for pull, image in ((pull_a, a), (pull_b, b)):
+
+        def walk(seeds: Array, rows: Array, pull: Any = pull, shape: Any = image.shape) -> Array:
+            value, size = value_of(pull, kind), size_of(shape, kind)
+            return scan_channels(value, seeds, rows, size, min(chunk, len(seeds)))
+
+        maps.append(_maps(walk, rows, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
-def map_of(pull: Callable[[Array], Any], gradient: Gradient) -> Callable[[Array], Array]:
-    """A channel's cotangent → its normalised map."""
-    return lambda cotangent: channel_map(pull(cotangent)[0], gradient)
+def _maps(
+    walk: Walk, coefficients: Array, threshold: Any, norms: estimates.Norms | None
+) -> Float[Array, "2 H W"]:
+    """P and Q of one image, by a walk of its channels or, with estimated norms, of a few sums."""
+    if norms is None:
+        return walk(jnp.eye(coefficients.shape[1], dtype=coefficients.dtype), coefficients)
+    pull = lambda seeds: walk(seeds, jnp.eye(len(seeds), dtype=seeds.dtype))  # noqa: E731
+    return estimates.estimated_maps(pull, coefficients, threshold, norms)
 
 
-@method("fggb", "FGGB")
+def _found(norms: NormsOption, count: int, card: Card | None) -> estimates.Norms | None:
+    return None if estimates.is_exact(norms) else estimates.find(norms, count, card)
+
+
+def _about(model: FaceModel, threshold: float, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says of an estimate; nothing of exact maps."""
+    norms = options["norms"]
+    if estimates.is_exact(norms):
+        return {}
+    return estimates.describe(norms, model.dimension, threshold, model.card)
+
+
+@method("fggb", "FGGB", _about)
 def explain_fggb(
     model: FaceModel,
     probe: Array,
@@ -111,190 +140,41 @@ def explain_fggb(
     threshold: float,
     *,
     memory: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
-    norms: str = "exact",
+    norms: NormsOption = "exact",
 ) -> PairMaps:
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     check(gradient, embedding, norms)
-    plan = plan_walk(model, embedding, gradient, memory)
+    kind = gradient if estimates.is_exact(norms) else "gradient"
+    plan = plan_walk(model, embedding, kind, memory)
     (z_a, steps_a), (z_b, steps_b) = (
-        forward(model, image, plan, embedding, gradient) for image in (probe, gallery)
+        forward(model, image, plan, embedding, kind) for image in (probe, gallery)
     )
     rows, cosine = coefficients(z_a, z_b)
-    count, maps = len(z_a), []
-    for i, steps in enumerate((steps_a, steps_b)):
-        report = progress and partial(_offset, progress, i * count, 2 * count)
-        seeds = jnp.eye(count, dtype=z_a.dtype)
-        size = probe.shape[:2]
-        maps.append(sum_channels(steps, seeds, rows, size, plan, gradient, report))
+    found = _found(norms, len(z_a), model.card)
+    report = progress and _in_all(progress, 2 * estimates.passes(norms, len(z_a)))
+    maps = []
+    for steps in (steps_a, steps_b):
+
+        def walk(seeds: Array, rows: Array, steps: Any = steps) -> Array:
+            return sum_channels(steps, seeds, rows, probe.shape, plan, kind, report)
+
+        maps.append(_maps(walk, rows, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
-def forward(
-    model: FaceModel, image: Array, plan: Plan, embedding: Embedding, gradient: Gradient
-) -> Any:
-    """The embedding, and for each stage what takes cotangents back, the image's first."""
-    if on_cpu():
-        how = {"embedding": embedding, "gradient": gradient, "winograd": plan.winograd}
-        return _prepared(model, image, **how)
-    return _linearized(model, image, embedding=embedding)
+def _in_all(progress: Progress, total: int) -> Progress:
+    """For one walk after the other."""
+    before = 0
 
+    def report(done: int, of: int) -> None:
+        nonlocal before
+        progress(before + done, total)
+        before += of if done == of else 0
 
-def plan_walk(
-    model: FaceModel, embedding: Embedding, gradient: Gradient, memory: int | None
-) -> Plan:
-    """How the channels of an image are walked."""
-    if on_cpu():
-        return _plan_prepared(model, embedding, gradient, memory)
-    return Plan((plan_scan(model, embedding, memory),), 1)
-
-
-def plan_scan(model: FaceModel, embedding: Embedding, memory: int | None) -> int:
-    """The channels at once where the network is one program."""
-    leaves, structure = jax.tree.flatten(model)
-    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
-    return _planned_chunk(structure, shapes, _face(model), embedding, memory)
-
-
-def _plan_prepared(
-    model: FaceModel, embedding: Embedding, gradient: Gradient, memory: int | None
-) -> Plan:
-    def planned(winograd: bool) -> Plan:
-        how = {"embedding": embedding, "gradient": gradient, "winograd": winograd}
-        z, steps = _image_part.eval_shape(model, _face(model), **how)
-        return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
-
-    try:
-        return planned(winograd=True)
-    except OptionError:
-        return planned(winograd=False)
-
-
-def _face(model: FaceModel) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
-
-
-def sum_channels(
-    steps: tuple[Any, ...],
-    seeds: Array,
-    coefficients: Array,
-    size: tuple[int, ...],
-    plan: Plan,
-    gradient: Gradient,
-    progress: Callable[[int, int], None] | None = None,
-) -> Any:
-    """The maps of one image: for each row of coefficients the sum over the seeds."""
-    if on_cpu():
-        return drive_channels(
-            steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
-        )
-    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], gradient)
-
-
-@partial(jax.jit, static_argnums=(3, 4, 5))
-def _compiled_scan(
-    pulls: tuple[Any, ...],
-    seeds: Array,
-    coefficients: Array,
-    size: tuple[int, ...],
-    chunk: int,
-    gradient: Gradient,
-) -> Array:
-    def pull(cotangent: Array) -> tuple[Array]:
-        for one in reversed(pulls):
-            (cotangent,) = one(cotangent)
-        return (cotangent,)
-
-    return scan_channels(map_of(pull, gradient), seeds, coefficients, size, chunk)
-
-
-def _offset(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int):
-    progress(before + done, total)
-
-
-def embedded(f: EmbedOne, kind: Embedding) -> EmbedOne:
-    return f if kind == "raw" else lambda x: _unit(f(x))
-
-
-def _unit(z: Array) -> Array:
-    return z / jnp.linalg.norm(z)
-
-
-def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
-    *first, last = model.stages
-    return (*first, last if kind == "raw" else lambda model, x: _unit(last(model, x)))
-
-
-# Both are programs of their own: within the backward's, XLA would compute the forward pass anew
-# for each chunk. And they are jitted, so that a second image traces nothing.
-
-
-def _prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
-    """The embedding, and each stage's prepared pullback; the image's ends in the channel's map.
-
-    Args:
-        model: in stages.
-        image: (H, W, 3).
-        **how: `embedding`, `gradient`, `winograd`.
-    """
-    z, steps = _image_part(model, image, **how)
-    shared = _KERNELS.setdefault(model, {})
-    # What JAX's own caches distinguish as well.
-    key = (*how.values(), image.dtype, *current_settings().values())
-    if key not in shared:
-        shared[key] = _kernel_part(model, jnp.zeros_like(image), **how)
-    pairs = zip(steps, shared[key], strict=True)
-    return z, tuple(Pullback(step.program, kernels, step.residuals) for step, kernels in pairs)
-
-
-# Kernels transposed and transformed once for all images, as long as the model lives.
-_KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
-
-
-@partial(jax.jit, static_argnames=("embedding", "gradient", "winograd"))
-def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
-    """`_prepared` without the kernels."""
-    z, steps = _trace(model, image, **how)
-    return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
-
-
-@partial(jax.jit, static_argnames=("embedding", "gradient", "winograd"))
-def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
-    """The kernels alone, which no image changes: XLA leaves the forward pass out."""
-    return tuple(step.kernels for step in _trace(model, image, **how)[1])
-
-
-def _trace(
-    model: FaceModel, image: Array, *, embedding: Embedding, gradient: Gradient, winograd: bool
-) -> tuple[Array, list[Pullback]]:
-    finish = partial(channel_map, kind=gradient)
-    steps, x = [], placed(image)
-    for stage in _stages(model, embedding):
-        ending = None if steps else finish
-        x, step = prepare(partial(stage, model), x, ending, winograd=winograd)
-        steps.append(step)
-    return x.plain, steps
-
-
-@partial(jax.jit, static_argnames="embedding")
-def _linearized(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
-    """The embedding, and each stage's pullback."""
-    pulls, x = [], image
-    for stage in _stages(model, embedding):
-        x, pull = jax.vjp(partial(stage, model), x)
-        pulls.append(pull)
-    return x, tuple(pulls)
-
-
-@lru_cache(maxsize=64)
-def _planned_chunk(
-    structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
-) -> int:
-    """`plan_chunk` of a model, traced once for all pairs."""
-    model = structure.unflatten(shapes)
-    return plan_chunk(lambda model, x: embedded(model, embedding)(x), model, image, memory)
+    return report
 
 
 @jax.jit
@@ -312,12 +192,12 @@ def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
     return PairMaps(cosine=cosine, probe=probe, gallery=gallery)
 
 
-def check(gradient: str, embedding: str, norms: str) -> None:
+def check(gradient: str, embedding: str, norms: Any) -> None:
     rows = (
         ("gradient", gradient, get_args(Gradient)),
         ("embedding", embedding, get_args(Embedding)),
-        ("norms", norms, ("exact",)),
     )
     for name, value, allowed in rows:
         if value not in allowed:
             raise OptionError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    estimates.check(norms, gradient)

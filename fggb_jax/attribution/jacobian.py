@@ -22,6 +22,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Gradient = Literal["magnitude", "signed"]
+# What a walk sums of each gradient: a normalised map, the gradient as it is, or its norm.
+Kind = Gradient | Literal["gradient", "norm"]
 Value = Callable[[Array], Array]  # of one cotangent
 
 
@@ -35,6 +37,13 @@ def channel_map(gradient: Float[Array, "H W 3"], kind: Gradient) -> Float[Array,
         image = jnp.mean(jnp.abs(gradient), -1)
         return image / _norm(image)
     return jnp.mean(gradient / _norm(gradient), -1)
+
+
+def channel_value(gradient: Float[Array, "H W 3"], kind: Kind) -> Float[Array, "*size"]:
+    """`channel_map`; or the gradient itself, (H, W, 3); or its norm over H×W×3, a scalar."""
+    if kind == "norm":
+        return jnp.linalg.norm(gradient)
+    return gradient if kind == "gradient" else channel_map(gradient, kind)
 
 
 def _norm(x: Array) -> Array:

@@ -39,6 +39,13 @@ class Plan(NamedTuple):
     winograd: bool = True
     bytes: int = 0
 
+    def limited(self, count: int) -> Plan:
+        """The plan for `count` cotangents, fewer than it was made for."""
+        most = 1 << (count - 1).bit_length()
+        chunks = tuple(min(chunk, most) for chunk in self.chunks)
+        threads = min(self.threads, -(-count // chunks[-1]))
+        return self._replace(chunks=chunks, threads=threads)
+
 
 def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
     """The plan of a network whose pullbacks are prepared.

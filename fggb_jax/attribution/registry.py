@@ -23,15 +23,23 @@ class Method:
         explain: (model, probe, gallery, threshold, *, memory, progress, **options) → PairMaps; the
             images are (H, W, 3) float32 in [0, 1].
         options: each option's default.
+        about: (model, threshold, options in full) → what a result records besides them.
         by_image: (model, devices, *, memory, **options) → `by_image.Walker`, where the method can
             explain an image for many partners at once; None where it goes pair by pair.
+        where: options in full → whether it can with these.
     """
 
     name: str
     title: str
     explain: Callable[..., PairMaps]
     options: Mapping[str, Any]
+    about: Callable[..., dict[str, Any]]
     by_image: Callable[..., Any] | None = None
+    where: Callable[[Mapping[str, Any]], bool] = lambda options: True
+
+    def walker(self, options: Mapping[str, Any]) -> Callable[..., Any] | None:
+        """`by_image`, or None where the method goes pair by pair with these options."""
+        return self.by_image if self.where(options) else None
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options in full, defaults included.
@@ -47,7 +55,9 @@ class Method:
         return {**self.options, **options}
 
 
-def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
+def method(
+    name: str, title: str, about: Callable[..., dict[str, Any]] = lambda *_: {}
+) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
     """Register a method; its options are the keyword-only parameters after memory and progress."""
 
     def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
@@ -59,17 +69,19 @@ def method(name: str, title: str) -> Callable[[Callable[..., PairMaps]], Callabl
             for p in parameters
             if p.kind is p.KEYWORD_ONLY and p.name not in ("memory", "progress")
         }
-        _METHODS[name] = Method(name, title, function, options)
+        _METHODS[name] = Method(name, title, function, options, about)
         return function
 
     return register
 
 
-def by_image(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register how a method explains an image for many partners at once."""
+def by_image(
+    name: str, where: Callable[[Mapping[str, Any]], bool] = lambda options: True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register how a method explains an image for many partners at once, and with which options."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _METHODS[name] = replace(find(name), by_image=function)
+        _METHODS[name] = replace(find(name), by_image=function, where=where)
         return function
 
     return register

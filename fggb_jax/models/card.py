@@ -37,6 +37,9 @@ class Card:
         dimension: the number of channels N of the embedding, where known.
         threshold: the cosine from which a pair is accepted, or None.
         threshold_source: where the threshold comes from.
+        norms: the mean norm of each channel's gradient, N positive numbers, for
+            `norms="calibrated"`; or None.
+        norms_source: where the norms come from.
         licence: of the weights, as their authors state it.
         source: where the weights can be had.
         sha256: of the file of weights, or None for any file.
@@ -55,6 +58,8 @@ class Card:
     dimension: int | None = None
     threshold: float | None = None
     threshold_source: str = ""
+    norms: tuple[float, ...] | None = None
+    norms_source: str = ""
     licence: str = "unknown"
     source: str = "unknown"
     sha256: str | None = None
@@ -81,6 +86,11 @@ class Card:
             raise ModelError(
                 f"card {self.name!r}: std {self.std} and range {self.range} must not be 0"
             )
+        if self.norms is not None:
+            try:
+                check_norms(self.norms, self.dimension)
+            except ModelError as error:
+                raise ModelError(f"card {self.name!r}: {error}") from None
 
     def preprocess(self, image: Float[Array, "H W 3"]) -> Float[Array, ...]:
         """One aligned RGB face in [0, 1] → the network's input, in the card's layout."""
@@ -124,3 +134,24 @@ class Card:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ModelError(f"{path} cannot be read as a card: {error}") from None
         return cls.from_dict(values, where=str(path))
+
+
+def check_norms(norms: Any, count: int | None) -> None:
+    """Refuse what cannot be the norms of an embedding's channels.
+
+    Args:
+        norms: a tuple of numbers.
+        count: how many channels there are; None where that is not known.
+
+    Raises:
+        ModelError: it is not one positive, finite number for each channel.
+    """
+    if not isinstance(norms, tuple) or not norms or not all(map(_is_norm, norms)):
+        raise ModelError("norms must be positive, finite numbers, one for each channel")
+    if count not in (None, len(norms)):
+        raise ModelError(f"norms are {len(norms)} numbers for {count} channels")
+
+
+def _is_norm(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0

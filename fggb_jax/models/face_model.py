@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -109,7 +109,7 @@ class FaceModel:
         function = _InDtype(self.function, jnp.dtype(dtype))
         return FaceModel(function, jax.tree.map(cast, self.params), self.card, self.sha256)
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """The number of channels N of the embedding.
 

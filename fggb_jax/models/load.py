@@ -47,15 +47,16 @@ def load_model(
         model: a card's name (`fggb models`), whose weights are fetched where they are not here
             yet; the path of an .onnx file or of dlib's .dat file; or an onnx.ModelProto.
         card: the preprocessing. Where it is not given, a file whose sha256 a card knows gets that
-            card, else the .toml beside the file (face.onnx → face.toml) is read; and a threshold
-            that `fggb verify PAIRS --calibrate` stored for these weights replaces the card's.
+            card, else the .toml beside the file (face.onnx → face.toml) is read; and what
+            `fggb verify PAIRS --calibrate` (the threshold) and `fggb models norms` (the channels'
+            norms) stored for these weights replaces the card's.
 
     Returns:
         A `FaceModel`, its parameters on JAX's default device.
 
     Raises:
         ModelError: no such name or file, a file whose sha256 is not its card's, no card, a
-            network that does not map one face to one embedding, or a damaged stored threshold.
+            network that does not map one face to one embedding, or a damaged stored calibration.
 
     Example:
         >>> import fggb_jax as fx
@@ -64,7 +65,7 @@ def load_model(
         (2, 128)
     """
     loaded = _load(model, card)
-    # Who gives a card says which threshold is meant.
+    # Who gives a card says which threshold and norms are meant.
     return loaded if card is not None else _calibrated(loaded)
 
 
@@ -157,6 +158,10 @@ def _from_onnx(
     if card.dimension not in (None, found):
         raise ModelError(
             f"{where} gives {found} channels; its card {card.name!r} says {card.dimension}"
+        )
+    if card.norms is not None and len(card.norms) != found:
+        raise ModelError(
+            f"{where} gives {found} channels; its card {card.name!r} has {len(card.norms)} norms"
         )
     return model
 

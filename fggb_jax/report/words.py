@@ -26,6 +26,7 @@ FORMULAS: dict[Kind, str] = {
     "signed": "S = P − t·Q: both signs",
     "pair_specific": "P − cos·Q: free of the threshold",
 }
+_LONGEST = 16  # a list that is written out
 
 
 def score(e: Explanation) -> str:
@@ -88,7 +89,7 @@ def power(n: int) -> str:
 def options(e: Explanation) -> str:
     """The method with its options: "fggb (gradient=magnitude, norms=exact)"."""
     chosen = e.provenance.get("options") or {}
-    inside = ", ".join(f"{name}={value}" for name, value in chosen.items())
+    inside = ", ".join(f"{name}={_value(value)}" for name, value in chosen.items())
     method = str(e.provenance.get("method", "unknown"))
     return f"{method} ({inside})" if inside else method
 
@@ -115,6 +116,11 @@ def notes(e: Explanation) -> list[str]:
             "With gradient=signed, S is close to the plain gradient of the cosine and changes "
             "sign from pixel to pixel; similarity and dissimilarity therefore lie interleaved."
         )
+    if estimate := e.provenance.get("estimate"):
+        found.append(
+            f"Estimated: {estimate}. The maps are close to the exact ones, not equal to them; "
+            "norms=exact computes those."
+        )
     if blank := blank_pixels(e):
         found.append(f"{blank} pixels have no finite value and are left blank.")
     return found
@@ -130,6 +136,7 @@ def provenance(e: Explanation) -> list[tuple[str, str]]:
     ]
     order = ("threshold_source", "model", "model_sha256", "card.licence", "card.source")
     order += ("method", *(name for name in known if name.startswith("options.")))
+    order += ("estimate", "vjps_per_image", "norms_source")
     order += ("precision", "device")
     names = [name for name in order if name in known]
     names += [name for name in known if name not in names]
@@ -144,10 +151,17 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, (list, tuple)):
-            yield f"{prefix}{name}", ", ".join(map(str, value))
         else:
-            yield f"{prefix}{name}", "" if value is None else str(value)
+            yield f"{prefix}{name}", _value(value)
+
+
+def _value(value: Any) -> str:
+    """A plain value; of a long list its length and its range."""
+    if not isinstance(value, list | tuple):
+        return "" if value is None else str(value)
+    if len(value) > _LONGEST:
+        return f"{len(value)} numbers from {min(value):g} to {max(value):g}"
+    return ", ".join(map(str, value))
 
 
 def _apart(a: float, b: float) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from fggb_jax import cli
 from fggb_jax.data import samples
 from fggb_jax.models import calibration
 
+CARD = fx.Card("bare", (112, 112))
 FILES = {"result.json", "maps.npz", "figure.png", "report.html"}
 
 
@@ -133,6 +134,8 @@ def test_grey_is_used_with_a_note(faces, tmp_path, capsys):
         (["obama_a.png", "biden.png", "--threshold", "high"], 2, "threshold is 'high'"),
         (["obama_a.png", "biden.png", "--method", "lrp"], 2, "no method 'lrp'"),
         (["obama_a.png", "biden.png", "--gradient", "abs"], 2, "gradient is 'abs'"),
+        (["obama_a.png", "biden.png", "--norms", "mean"], 2, "norms is 'mean'"),
+        (["obama_a.png", "biden.png", "--norms", "top"], 2, "needs gradient='signed'"),
         (["obama_a.png", "biden.png", "--model", "none.onnx"], 1, "neither a model's name nor"),
         (["obama_a.png", "biden.png", "--model", "{faces}/small.toml"], 1, "small.toml"),
     ],
@@ -386,6 +389,53 @@ def test_verify_alone_stores_nothing(faces, pairs, tmp_path, capsys):
     assert not (tmp_path / "cards").exists()
 
 
+def measure_norms(capsys, faces, *images, model="small.onnx"):
+    """(status, standard output, standard error) of `fggb models norms`."""
+    command = ("models", "norms", faces / model, *images, "--aligned", "--json")
+    return run(capsys, *command)
+
+
+def test_measured_norms_are_the_calibrated_ones(faces, pairs, tmp_path, capsys):
+    signed = ("--json", "--gradient", "signed", "--norms", "calibrated", "--out", tmp_path / "out")
+    status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", *signed)
+    assert status == 2
+    assert "the card of 'small' has no norms" in err
+    assert "`fggb models norms small IMAGES`" in err
+    names = [faces / f"{name}.png" for name in samples.NAMES]
+    status, out, err = measure_norms(capsys, faces, *names)
+    assert status == 0
+    stored = json.loads(out)
+    (path,) = (tmp_path / "cards" / "norms").iterdir()
+    assert (stored["images"], stored["file"], len(stored["norms"])) == (3, str(path), 16)
+    assert f"note: the norms are stored in {path}: `--norms calibrated` uses them for small" in err
+    model = fx.load_model(faces / "small.onnx")
+    chips = [samples.chip(name, fx.cards()["sface"]) for name in samples.NAMES]
+    bare = fx.FaceModel(model.function, model.params, CARD, model.sha256)
+    expected = fx.calibrate_norms(bare, np.stack(chips)).card.norms
+    assert tuple(stored["norms"]) == model.card.norms == expected
+    status, out, _ = explain(capsys, faces, "obama_a.png", "biden.png", *signed)
+    result = json.loads(out)
+    assert (status, result["options"]["norms"], result["vjps_per_image"]) == (0, "calibrated", 3)
+    assert result["norms_source"].startswith("mean over 3 images; aligned faces; measured by `fggb")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Estimated: norms of channels in the card" in page
+
+
+def test_images_that_fail_are_left_out_of_the_norms(faces, pairs, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((faces / "biden.png").read_bytes())
+    (folder / "b.png").write_bytes(b"no image")
+    status, out, err = measure_norms(capsys, faces, folder)
+    assert (status, json.loads(out)["images"]) == (1, 1)
+    assert f"{folder / 'b.png'}" in err
+    (folder / "a.png").unlink()
+    status, out, err = measure_norms(capsys, faces, folder)
+    assert (status, out) == (1, "")
+    assert "none of 1 images has a face that can be used" in err
+    assert run(capsys, "models", "norms", faces / "small.onnx", tmp_path / "gone")[0] == 1
+
+
 def test_pairs_without_labels_cannot_be_verified(faces, capsys):
     (faces / "unlabelled.csv").write_text("probe,gallery\nobama_a.png,biden.png\n")
     status, _, err = run(
@@ -427,6 +477,7 @@ def test_models_are_shown_with_the_threshold_in_use(tmp_path, capsys, monkeypatc
     _, out, _ = run(capsys, "models", "show", "sface", "--json")
     shown = json.loads(out)
     assert (shown["threshold"], shown["calibrated_here"]) == (0.125, str(path))
+    assert shown["norms_here"] is None
     assert shown["threshold_source"].startswith("a rule; aligned faces; calibrated by")
     _, out, _ = run(capsys, "models", "list")
     lines = {line.split()[0]: line for line in out.splitlines() if line}

@@ -166,7 +166,7 @@ def test_a_second_pair_traces_nothing(model, pair, monkeypatch):
     [
         ({"gradient": "abs"}, "gradient is 'abs'; choose one of magnitude, signed"),
         ({"embedding": "unit"}, "embedding is 'unit'; choose one of raw, normalized"),
-        ({"norms": "equal"}, "norms is 'equal'; choose one of exact"),
+        ({"norms": "mean"}, "norms is 'mean'; choose one of exact, equal, calibrated, top"),
     ],
 )
 def test_options_that_do_not_exist(model, pair, options, message):

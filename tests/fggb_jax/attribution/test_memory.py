@@ -9,7 +9,7 @@ import pytest
 import fggb_jax as fx
 import networks
 import onnx2jax
-from fggb_jax.attribution import fggb, jacobian
+from fggb_jax.attribution import jacobian, walk
 from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk, plan_steps
 from tolerances import assert_close
 
@@ -54,9 +54,7 @@ def steps():
     """Prepared pullbacks, the image's first."""
     model = fx.load_model(network_proto(), card=CARD)
     assert len(model.stages) > 3
-    forward = functools.partial(
-        fggb._prepared, embedding="raw", gradient="magnitude", winograd=True
-    )
+    forward = functools.partial(walk.prepared, embedding="raw", kind="magnitude", winograd=True)
     return forward(model, jnp.zeros(IMAGE.shape))[1]
 
 
@@ -91,7 +89,7 @@ def test_without_room_for_winograds_kernels_the_plain_ones_give_the_same_maps():
     proto = networks.iresnet((1, 1, 1, 1), width=64, dimension=64)
     model = fx.load_model(proto, card=CARD)
     pair = np.random.default_rng(0).random((2, *IMAGE.shape), dtype=np.float32)
-    plan = functools.partial(fggb._plan, model, IMAGE, "raw", "magnitude")
+    plan = functools.partial(walk.plan_walk, model, "raw", "magnitude")
     large, small = 400 << 20, 64 << 20
     assert (plan(large).winograd, plan(small).winograd) == (True, False)
     maps = [fx.explain(model, *pair, threshold=0.3, memory=m).probe.p for m in (large, small)]

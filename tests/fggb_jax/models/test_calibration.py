@@ -89,6 +89,52 @@ def test_a_damaged_file_is_named(mine, damage, why):
     assert fx.load_model(mine).card.threshold == 0.3
 
 
+def keep_norms(sha256=SHA256, norms=(0.5, 1.25)):
+    return calibration.store_norms(sha256, norms, "mean over 2 images", model="mine")
+
+
+def test_norms_are_stored_and_read_again(tmp_path):
+    assert calibration.stored_norms(SHA256) is None
+    assert calibration.stored_norms(None) is None
+    path = keep_norms()
+    assert path == calibration.norms_file_of(SHA256) == tmp_path / "cards" / "norms" / path.name
+    found = calibration.stored_norms(SHA256)
+    assert (found.model, found.norms) == ("mine", (0.5, 1.25))
+    assert found.norms_source == (
+        f"mean over 2 images; measured by `fggb models norms` on {found.date}"
+    )
+    assert calibration.stored(SHA256) is None
+
+
+def test_a_loaded_model_has_the_stored_norms_beside_the_threshold(mine):
+    sha256 = fx.load_model(mine).sha256
+    norms = tuple(float(k + 1) for k in range(16))
+    keep_norms(sha256, norms)
+    assert (fx.load_model(mine).card.norms, fx.load_model(mine).card.threshold) == (norms, 0.3)
+    keep(sha256, 0.25)
+    card = fx.load_model(mine).card
+    assert (card.norms, card.threshold) == (norms, 0.25)
+    assert card.norms_source == calibration.stored_norms(sha256).norms_source
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda text: text.replace("[0.5,", "[-0.5,"), "norms must be positive, finite numbers"),
+        (lambda text: text.replace("[0.5,", "[true,"), "norms must be positive"),
+        (lambda text: text.replace("[0.5, 1.25]", "1.25"), "norms must be positive"),
+        (lambda text: text.replace('"mine"', "2"), "model is 2; it must be a text"),
+        (lambda text: text[:20], "Expected|Illegal|Unterminated|missing"),
+    ],
+)
+def test_damaged_norms_are_named(damage, why):
+    path = keep_norms()
+    path.write_text(damage(path.read_text("utf-8")), "utf-8")
+    message = rf"{path.name} is no stored norms \(.*({why}).*\): delete it, and measure them again"
+    with pytest.raises(fx.ModelError, match=message):
+        calibration.stored_norms(SHA256)
+
+
 def test_what_cannot_be_stored_is_refused(tmp_path, monkeypatch):
     with pytest.raises(fx.ModelError, match=r"threshold 1\.0000000000000002 is no cosine"):
         keep(threshold=1.0000000000000002)

@@ -29,11 +29,21 @@ def test_layout_channels_last():
         ("size", (0, 4), r"size is \(0, 4\); give \(height, width\)"),
         ("std", (1.0, 0.0, 1.0), r"std \(1\.0, 0\.0, 1\.0\).*must not be 0"),
         ("mean", (1.0,), r"mean is \(1\.0,\); give three numbers"),
+        ("norms", (1.0, 0.0), "card 'c': norms must be positive, finite numbers, one for each"),
+        ("norms", (), "norms must be positive"),
+        ("norms", (1.0, "2"), "norms must be positive"),
+        ("norms", (float("inf"),), "norms must be positive"),
     ],
 )
 def test_nonsense_is_refused(field, value, message):
     with pytest.raises(fx.ModelError, match=message):
         dataclasses.replace(Card("c", (4, 4)), **{field: value})
+
+
+def test_norms_are_as_many_as_channels():
+    assert Card("c", (4, 4), dimension=2, norms=(1.0, 2)).norms == (1.0, 2)
+    with pytest.raises(fx.ModelError, match="card 'c': norms are 1 numbers for 2 channels"):
+        Card("c", (4, 4), dimension=2, norms=(1.0,))
 
 
 def test_another_size_is_refused():
@@ -80,7 +90,8 @@ def test_shipped_cards_are_whole():
         if name in MEASURED:
             assert -1 < card.threshold < 1
             assert len(card.threshold_source) > 40
-            assert card.dimension == 128
+            assert card.dimension == len(card.norms) == 128
+            assert "measured by `python benchmarks/norms.py`" in card.norms_source
         else:
             assert card.threshold is None
             assert card.threshold_source.startswith("none published")

@@ -82,6 +82,12 @@ def test_a_card_of_another_dimension_is_refused(face_file):
         fx.load_model(face_file, card=card)
 
 
+def test_a_card_with_other_norms_than_channels_is_refused(face_file):
+    card = fx.Card("short", size=(112, 112), norms=(1.0,) * 5)
+    with pytest.raises(fx.ModelError, match="gives 16 channels; its card 'short' has 5 norms"):
+        fx.load_model(face_file, card=card)
+
+
 def test_a_detector_is_no_recognizer(model_file):
     path = model_file("face_detection_yunet_2023mar.onnx")
     with pytest.raises(fx.ModelError, match=r"gives 12 outputs.*no face recognizer"):

@@ -29,6 +29,20 @@ def test_a_note_counts_pixels_without_a_value(make):
     assert notes[1].startswith("8 pixels")
 
 
+def test_an_estimate_is_said_to_be_one(make):
+    maps = [(np.eye(4), np.eye(4))] * 2
+    given = {"gradient": "signed", "norms": [float(i) for i in range(1, 24)]}
+    about = {"estimate": "norms of channels as given; 2 products", "vjps_per_image": 2}
+    e = make(maps, options=given, norms_source="given", **about)
+    assert words.notes(e)[1].startswith("Estimated: norms of channels as given; 2 products.")
+    assert words.options(e) == "fggb (gradient=signed, norms=23 numbers from 1 to 23)"
+    rows = words.provenance(e)
+    assert ("estimate", about["estimate"]) in rows
+    assert ("options: norms", "23 numbers from 1 to 23") in rows
+    exact = make(maps, options={"gradient": "signed", "norms": "exact"})
+    assert not any("Estimated" in note for note in words.notes(exact))
+
+
 @pytest.mark.parametrize(
     ("share", "text"),
     [(0.0, "0 %"), (1e-9, "< 0.1 %"), (0.105, "10.5 %"), (0.99999, "> 99.9 %"), (1.0, "100 %")],

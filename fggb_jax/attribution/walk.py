@@ -1,0 +1,230 @@
+"""A walk over the channels of one image of a model: what is pulled back through one forward pass.
+
+On a CPU the steps are prepared (`pullback`) and driven from Python, stage by stage; elsewhere the
+pullbacks are JAX's own, in one compiled scan. Which of them it is, nobody else needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fggb_jax.attribution.device import on_cpu
+from fggb_jax.attribution.jacobian import (
+    Kind,
+    channel_value,
+    current_settings,
+    drive_channels,
+    scan_channels,
+)
+from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
+from fggb_jax.attribution.pullback import Pullback, prepare
+from fggb_jax.errors import OptionError
+from fggb_jax.models.face_model import FaceModel, Stage
+from onnx2jax.lowering.channels_last import placed
+
+Embedding = Literal["raw", "normalized"]
+EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
+Progress = Callable[[int, int], None]
+
+
+def embedded(f: EmbedOne, kind: Embedding) -> EmbedOne:
+    """The function whose channels are meant: f, or f ÷ its norm."""
+    return f if kind == "raw" else lambda x: _unit(f(x))
+
+
+def _unit(z: Array) -> Array:
+    return z / jnp.linalg.norm(z)
+
+
+def value_of(pull: Callable[[Array], Any], kind: Kind) -> Callable[[Array], Array]:
+    """A cotangent → what of its gradient is summed."""
+    return lambda cotangent: channel_value(pull(cotangent)[0], kind)
+
+
+def size_of(image: tuple[int, ...], kind: Kind) -> tuple[int, ...]:
+    """The shape of that, for an image of the shape (H, W, 3)."""
+    return {"norm": (), "gradient": image}.get(kind, image[:2])
+
+
+def channel_values(
+    model: FaceModel, image: Float[Array, "H W 3"], kind: Kind, *, memory: int | None = None
+) -> Float[Array, "N ..."]:
+    """Each channel's norm, normalised map or gradient, for one image and the raw embedding.
+
+    Args:
+        model: whose channels are meant.
+        image: an aligned face in [0, 1].
+        kind: "norm", "magnitude", "signed" or "gradient".
+        memory: a budget in bytes, as of `fggb`; the result is not counted.
+    """
+    plan = plan_walk(model, "raw", kind, memory)
+    z, steps = forward(model, image, plan, "raw", kind)
+    unit = jnp.eye(len(z), dtype=z.dtype)
+    return sum_channels(steps, unit, unit, image.shape, plan, kind)
+
+
+def forward(model: FaceModel, image: Array, plan: Plan, embedding: Embedding, kind: Kind) -> Any:
+    """The embedding, and for each stage what takes cotangents back, the image's first."""
+    if on_cpu():
+        return prepared(model, image, embedding=embedding, kind=kind, winograd=plan.winograd)
+    return _linearized(model, image, embedding=embedding)
+
+
+def sum_channels(
+    steps: tuple[Any, ...],
+    seeds: Array,
+    coefficients: Any,
+    image: tuple[int, ...],
+    plan: Plan,
+    kind: Kind,
+    progress: Progress | None = None,
+) -> Any:
+    """For each row of coefficients the sum over the seeds.
+
+    Args:
+        steps: as `forward` gives them.
+        seeds: cotangents (K, N).
+        coefficients: (M, K).
+        image: its shape, (H, W, 3).
+        plan: as `plan_walk` gives it.
+        kind: that `forward` was asked for.
+        progress: called as progress(done, total) with counts of seeds.
+
+    Returns:
+        (M, …): maps, gradients or numbers.
+    """
+    plan, size = plan.limited(len(seeds)), size_of(image, kind)
+    if on_cpu():
+        return drive_channels(
+            steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
+        )
+    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], kind)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _compiled_scan(
+    pulls: tuple[Any, ...],
+    seeds: Array,
+    coefficients: Array,
+    size: tuple[int, ...],
+    chunk: int,
+    kind: Kind,
+) -> Array:
+    def pull(cotangent: Array) -> tuple[Array]:
+        for one in reversed(pulls):
+            (cotangent,) = one(cotangent)
+        return (cotangent,)
+
+    return scan_channels(value_of(pull, kind), seeds, coefficients, size, chunk)
+
+
+# Plans
+
+
+def plan_walk(model: FaceModel, embedding: Embedding, kind: Kind, memory: int | None) -> Plan:
+    """How the channels of an image are walked within a budget in bytes."""
+    if not on_cpu():
+        return Plan((plan_scan(model, embedding, memory),), 1)
+
+    def planned(winograd: bool) -> Plan:
+        how = {"embedding": embedding, "kind": kind, "winograd": winograd}
+        z, steps = _image_part.eval_shape(model, _face(model), **how)
+        return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
+
+    try:
+        return planned(winograd=True)
+    except OptionError:
+        return planned(winograd=False)
+
+
+def plan_scan(model: FaceModel, embedding: Embedding, memory: int | None) -> int:
+    """The channels at once where the network is one program."""
+    leaves, structure = jax.tree.flatten(model)
+    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
+    return _planned_chunk(structure, shapes, _face(model), embedding, memory)
+
+
+def _face(model: FaceModel) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
+
+
+@lru_cache(maxsize=64)
+def _planned_chunk(
+    structure: Any, shapes: Any, image: Any, embedding: Embedding, memory: int | None
+) -> int:
+    """`plan_chunk` of a model, traced once for all pairs."""
+    model = structure.unflatten(shapes)
+    return plan_chunk(lambda model, x: embedded(model, embedding)(x), model, image, memory)
+
+
+# Forward passes. They are programs of their own: within the backward's, XLA would compute the
+# forward pass anew for each chunk. And they are jitted, so that a second image traces nothing.
+
+
+def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
+    *first, last = model.stages
+    return (*first, last if kind == "raw" else lambda model, x: _unit(last(model, x)))
+
+
+@partial(jax.jit, static_argnames="embedding")
+def _linearized(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
+    """The embedding, and each stage's pullback."""
+    pulls, x = [], image
+    for stage in _stages(model, embedding):
+        x, pull = jax.vjp(partial(stage, model), x)
+        pulls.append(pull)
+    return x, tuple(pulls)
+
+
+def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
+    """The embedding, and each stage's prepared pullback; the image's ends in what is summed.
+
+    Args:
+        model: in stages.
+        image: (H, W, 3).
+        **how: `embedding`, `kind`, `winograd`.
+    """
+    z, steps = _image_part(model, image, **how)
+    shared = _KERNELS.setdefault(model, {})
+    # What JAX's own caches distinguish as well.
+    key = (*how.values(), image.dtype, *current_settings().values())
+    if key not in shared:
+        shared[key] = _kernel_part(model, jnp.zeros_like(image), **how)
+    pairs = zip(steps, shared[key], strict=True)
+    return z, tuple(Pullback(step.program, kernels, step.residuals) for step, kernels in pairs)
+
+
+# Kernels transposed and transformed once for all images, as long as the model lives.
+_KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
+
+
+@partial(jax.jit, static_argnames=("embedding", "kind", "winograd"))
+def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
+    """`prepared` without the kernels."""
+    z, steps = _trace(model, image, **how)
+    return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
+
+
+@partial(jax.jit, static_argnames=("embedding", "kind", "winograd"))
+def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
+    """The kernels alone, which no image changes: XLA leaves the forward pass out."""
+    return tuple(step.kernels for step in _trace(model, image, **how)[1])
+
+
+def _trace(
+    model: FaceModel, image: Array, *, embedding: Embedding, kind: Kind, winograd: bool
+) -> tuple[Array, list[Pullback]]:
+    finish = partial(channel_value, kind=kind)
+    steps, x = [], placed(image)
+    for stage in _stages(model, embedding):
+        ending = None if steps else finish
+        x, step = prepare(partial(stage, model), x, ending, winograd=winograd)
+        steps.append(step)
+    return x.plain, steps
