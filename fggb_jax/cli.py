@@ -278,7 +278,9 @@ def show_model(
     name: Annotated[str, typer.Argument(help="A name of `fggb models list`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show one model's card, with the threshold in use."""
+    """Show one model's card, with the threshold and the norms in use."""
+    from fggb_jax.report.words import plain
+
     card = _card(name)
     values = asdict(card) if isinstance(card, DetectorCard) else _entries(card)
     if as_json:
@@ -286,7 +288,7 @@ def show_model(
         return
     table = Table(box=None, show_header=False)
     for key, value in values.items():
-        table.add_row(key, escape(str(value)))
+        table.add_row(key, escape(plain(value)))
     results.print(table)
 
 

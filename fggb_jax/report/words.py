@@ -89,7 +89,7 @@ def power(n: int) -> str:
 def options(e: Explanation) -> str:
     """The method with its options: "fggb (gradient=magnitude, norms=exact)"."""
     chosen = e.provenance.get("options") or {}
-    inside = ", ".join(f"{name}={_value(value)}" for name, value in chosen.items())
+    inside = ", ".join(f"{name}={plain(value)}" for name, value in chosen.items())
     method = str(e.provenance.get("method", "unknown"))
     return f"{method} ({inside})" if inside else method
 
@@ -152,10 +152,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _value(value)
+            yield f"{prefix}{name}", plain(value)
 
 
-def _value(value: Any) -> str:
+def plain(value: Any) -> str:
     """A plain value; of a long list its length and its range."""
     if not isinstance(value, list | tuple):
         return "" if value is None else str(value)

@@ -466,6 +466,7 @@ def test_models_are_listed_and_shown(capsys):
         assert "CC0-1.0" in out
     status, out, _ = run(capsys, "models", "show", "sface", "--json")
     assert json.loads(out)["sha256"].startswith("0ba9fbfa")
+    assert "128 numbers from 9.243 to 10.85" in run(capsys, "models", "show", "sface")[1]
     status, _, err = run(capsys, "models", "show", "arcface")
     assert (status, err.split(";")[0]) == (1, "error: no card 'arcface'")
 
