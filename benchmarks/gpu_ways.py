@@ -6,7 +6,7 @@ Each is imported by its own side's process alone.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ class Case(NamedTuple):
     chunk: int
 
 
+@cache
 def network(name: str) -> tuple[Any, Any]:
     """A model's ONNX and card."""
     import built
@@ -64,15 +65,21 @@ def ours(case: Case, way: str) -> Work:
     import jax
     import jax.numpy as jnp
 
-    import fggb_jax as fx
-
-    proto, card = network(case.model)
-    model = fx.load_model(proto, card=card)
+    model = loaded(case.model)
     if case.precision == "bfloat16":
         model = model.astype(jnp.bfloat16)
     arrays = tuple(map(jnp.asarray, inputs(case)))
     with jax.default_matmul_precision(MATMUL[case.precision]):
         return {"scan": _scan, "driven": _driven}[way](case, model, *arrays)
+
+
+@cache
+def loaded(name: str) -> Any:
+    """A model of ours."""
+    import fggb_jax as fx
+
+    proto, card = network(name)
+    return fx.load_model(proto, card=card)
 
 
 def _rows(z: Any, partner: Any) -> Any:
@@ -175,15 +182,14 @@ def theirs(case: Case, way: str) -> Work:
     """One of PyTorch's ways."""
     import torch
     import torch_reference as ref
-    from fold import fold
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     _settle(case.precision)
     dtype = torch.bfloat16 if case.precision == "bfloat16" else torch.float32
     kind, _, layout = way.partition(" ")
     layouts = {"": torch.contiguous_format, "nhwc": torch.channels_last}
-    proto, card = network(case.model)
-    embed = ref.batch_embedder(fold(proto), card.to_dict(), dtype, layouts[layout], device)
+    _, card = network(case.model)
+    embed = ref.batch_embedder(folded(case.model), card.to_dict(), dtype, layouts[layout], device)
     images, partners = (torch.from_numpy(x).to(device) for x in inputs(case))
     find = {"vmap": _vmap, "batched": _batched, "compiled": _torch_compiled}[kind](embed)
     if device == "cuda":
@@ -206,6 +212,14 @@ def theirs(case: Case, way: str) -> Work:
         return total.cpu().numpy()
 
     return Work(run, lambda: torch.cuda.max_memory_allocated() if device == "cuda" else None)
+
+
+@cache
+def folded(name: str) -> Any:
+    """A model's ONNX without normalizations."""
+    from fold import fold
+
+    return fold(network(name)[0])
 
 
 def _settle(precision: str) -> None:
