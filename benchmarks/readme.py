@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,38 @@ def throughput() -> str:
     return table(header, rows)
 
 
+def partners() -> str:
+    """What 1,000 partners cost beside one."""
+    rows = []
+    for model, found in load("partners")["models"].items():
+        ratios = [f"{ratio['median']:.3f}" for ratio in found["ratios"].values()]
+        rows.append((f"{model}, N = {found['channels']}", *ratios))
+    header = ("the probe's maps", "100 partners ÷ one", "1,000 partners ÷ one")
+    return f"""**Many partners** (`python benchmarks/partners.py`): the time of
+`fx.explain_one_to_many` with gallery embeddings, by that with one.
+
+{table(header, rows)}"""
+
+
+def pipeline() -> str:
+    """Pairs a second and each stage's share."""
+    rows, stages = [], []
+    for model, found in load("pipeline")["models"].items():
+        stages = list(found["seconds"])
+        shares = {name: s / found["wall"] for name, s in found["seconds"].items()}
+        cells = [f"{100 * share:.1f} %" for share in shares.values()]
+        rows.append((model, found["pairs"], f"{found['pairs'] / found['wall']:.2f}", *cells))
+    return f"""**From files to stored maps** (`python benchmarks/pipeline.py`): pairs of LFW whose
+photographs recur, and where the time goes.
+
+{table(("model", "pairs", "a second", *stages), rows)}"""
+
+
+def measured(*sections: tuple[str, Callable[[], str]]) -> str:
+    """Those sections whose figures have been measured."""
+    return "".join(f"\n\n{write()}" for name, write in sections if (RESULTS / name).is_file())
+
+
 def figures() -> str:
     return f"""**Parity** (`python benchmarks/parity.py --quick`): the worst 1 − cos and relative L2
 error of P, Q and S, both images, both kinds of gradient, both embeddings. A kink (ReLU, PReLU,
@@ -115,7 +148,7 @@ PyTorch is faster.
 **From the file to the embedding** (`python benchmarks/throughput.py {throughput_options()}`):
 photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster.
 
-{throughput()}"""
+{throughput()}{measured(("partners.json", partners), ("pipeline.json", pipeline))}"""
 
 
 def photographs() -> str:

@@ -32,10 +32,12 @@ from fggb_jax.attribution.walk import (
     sum_channels,
     value_of,
 )
+from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel
 
 Progress = Callable[[int, int], None]
 Faces = Float[np.ndarray, "B H W 3"]
+COPIES = 2  # of each map that waits: a walk's sums are copied out of where they were added
 
 
 class Walker(Protocol):
@@ -79,16 +81,28 @@ def walker(
     embedding: Embedding = "raw",
     norms: str = "exact",
 ) -> Walker:
-    """FGGB's walker for these devices; at least an eighth of the budget is for maps that wait.
+    """FGGB's walker for these devices; an eighth of the budget, or more, is for maps that wait.
 
     Raises:
         OptionError: an option that does not exist, or the rest is too small for one channel.
     """
     check(gradient, embedding, norms)
     budget = DEFAULT_BUDGET if memory is None else int(memory)
-    if len(devices) == 1 and devices[0].platform == "cpu":
-        return Driven(model, gradient, embedding, budget)
-    return Sharded(model, gradient, embedding, budget, devices)
+    try:
+        if len(devices) == 1 and devices[0].platform == "cpu":
+            return Driven(model, gradient, embedding, budget)
+        return Sharded(model, gradient, embedding, budget, devices)
+    except OptionError as error:
+        kept = _least_kept(model, budget)
+        raise OptionError(
+            f"of the memory budget of {budget:,} bytes {kept:,} are for maps that wait for their "
+            f"pair; the rest: {error}"
+        ) from None
+
+
+def _least_kept(model: FaceModel, budget: int) -> int:
+    """Bytes for maps that wait: an eighth of the budget, or what one pair needs at least."""
+    return max(budget // 8, 4 * COPIES * _map_bytes(model.card.size))
 
 
 class Driven:
@@ -102,7 +116,8 @@ class Driven:
         self.model = model
         self.gradient: Gradient = gradient
         self.embedding: Embedding = embedding
-        self.plan = plan_walk(model, embedding, gradient, budget - budget // 8)
+        least = _least_kept(model, budget)
+        self.plan = plan_walk(model, embedding, gradient, budget - least)
         self.kept = budget - self.plan.bytes
 
     def embed(self, images: Faces) -> np.ndarray:
@@ -125,7 +140,7 @@ class Driven:
             rows,
             image.shape[:2],
             self.plan.chunks,
-            gathered=self.kept // _map_bytes(image),
+            gathered=self.kept // _map_bytes(image.shape),
             threads=self.plan.threads,
             progress=progress,
         )
@@ -146,7 +161,7 @@ class Sharded:
         devices: Sequence[Any],
     ) -> None:
         self.at_once = len(devices)
-        self.kept = budget // 8
+        self.kept = _least_kept(model, budget)
         mesh = jax.sharding.Mesh(np.asarray(devices), ("images",))
         everywhere, each = jax.P(), jax.P("images")
         self.model = jax.device_put(model, jax.NamedSharding(mesh, everywhere))
@@ -204,21 +219,18 @@ def explain_by_image(
         threshold: t.
         progress: called as progress(done, total) with counts of walks.
     """
-    t = np.asarray(threshold, np.float32)
     embeddings = _embeddings(walker, image, pairs)
-    # A walk's sums are copied out of where they were added: each map counts twice.
-    bound = walker.kept // (2 * _map_bytes(image(pairs[0][0])))
+    bound = walker.kept // (COPIES * _map_bytes(image(pairs[0][0]).shape))
     rounds = schedule(pairs, bound, walker.at_once)
     held: dict[tuple[int, int], tuple[FaceMap, int]] = {}  # and the last pair that needs it
     next_pair, done, total = 0, 0, sum(map(len, rounds))
     for walks in rounds:
         rows = [_rows(embeddings, walk.image, walk.kept) for walk in walks]
         found = walker.walk(np.stack([image(walk.image) for walk in walks]), rows)
-        for walk, maps in zip(walks, found, strict=True):
-            q = np.array(maps[1])
-            for (partner, last), p in zip(walk.kept.items(), _without(list(maps), 1), strict=True):
-                held[walk.image, partner] = FaceMap(np.array(p), q, t), last
-        del found
+        for walk in walks:
+            faces = _face_maps(found.pop(0), np.float32(threshold))
+            for (partner, last), face in zip(walk.kept.items(), faces, strict=True):
+                held[walk.image, partner] = face, last
         done += len(walks)
         if progress is not None:
             progress(done, total)
@@ -230,6 +242,18 @@ def explain_by_image(
                 if held[key][1] == next_pair:
                     del held[key]
             next_pair += 1
+
+
+def _face_maps(sums: np.ndarray, threshold: np.float32) -> list[FaceMap]:
+    """An image's map for each partner, from the sums of `_rows`.
+
+    They are copies, so that one may go while others wait, and cannot be written to, since a map may
+    belong to several pairs.
+    """
+    q, *ps = (np.array(sums[i]) for i in (1, 0, *range(2, len(sums))))
+    for map_ in (q, *ps):
+        map_.setflags(write=False)
+    return [FaceMap(p, q, np.asarray(threshold)) for p in ps]
 
 
 def _embeddings(
@@ -248,10 +272,6 @@ def _rows(embeddings: Mapping[int, np.ndarray], image: int, partners: Mapping[in
     """The rows w of the first partner, 1/N, and w of the others; the first two as of a pair."""
     pairs = [np.asarray(coefficients(embeddings[image], embeddings[j])[0]) for j in partners]
     return np.concatenate([pairs[0], *(pair[:1] for pair in pairs[1:])])
-
-
-def _without(values: Sequence[Any], index: int) -> list[Any]:
-    return [*values[:index], *values[index + 1 :]]
 
 
 def explain_probe(
@@ -278,5 +298,6 @@ def _all_coefficients(z: Array, galleries: Array) -> tuple[Array, Array]:
     return jnp.concatenate([pairs[:, 0], pairs[:1, 1]]), cosines
 
 
-def _map_bytes(image: np.ndarray) -> int:
-    return image.shape[0] * image.shape[1] * 4
+def _map_bytes(shape: Sequence[int]) -> int:
+    """Of one map of an image (H, W, …), float32."""
+    return 4 * shape[0] * shape[1]

@@ -171,9 +171,30 @@ def test_wrong_options_are_refused_at_once(model, faces, keywords, message):
         fx.explain_one_to_many(model, faces[0], model.embed(faces), **keywords)
 
 
-def test_a_budget_too_small_says_what_is_needed(model, faces):
-    with pytest.raises(fx.OptionError, match="too small: one channel of this model needs"):
+def test_the_least_budget_that_is_not_refused_is_enough(model, faces):
+    """What is refused says what is needed; one that is not refused never fails later."""
+    wanted = r"of the memory budget of 1,000 bytes 2,048 are for maps.*one channel.*needs [\d,]+"
+    with pytest.raises(fx.OptionError, match=wanted):
         next(fx.explain_pairs(model, faces, PAIRS, memory=1000))
+    expected = [tiny.maps(e) for e in fx.explain_pairs(model, faces, PAIRS)]
+    low, high = 1000, 1 << 24
+    while high - low > 64:
+        middle = (low + high) // 2
+        try:
+            found = [tiny.maps(e) for e in fx.explain_pairs(model, faces, PAIRS, memory=middle)]
+        except fx.OptionError:
+            low = middle
+        else:
+            high = middle
+            assert_close(found, expected)
+
+
+def test_maps_cannot_be_written_to_for_pairs_share_them(model, faces):
+    first, second = fx.explain_pairs(model, faces, [(0, 1), (0, 2)])
+    assert first.probe.q is second.probe.q
+    for face in (first.probe.p, first.probe.q):
+        with pytest.raises(ValueError, match="read-only"):
+            face[0] = 0
 
 
 def test_a_dead_embedding_names_the_images(faces):
