@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 import fggb_jax as fx
 from fggb_jax.attribution.walk import channel_values
+from fggb_jax.data.images import as_float
 
 PROBES = 64  # random images whose directional derivatives are kept
 BLUR = 2.0  # σ in pixels of the blurred ones
@@ -73,7 +74,8 @@ def _one(model: fx.FaceModel, data: lfw.Lfw, index: int, folder: Path) -> Grams:
     path, start = folder / f"{index}.npz", time.monotonic()
     if not path.is_file():
         chip = data.chips[index]
-        jacobian = channel_values(model, jnp.asarray(chip, jnp.float32) / 255, "gradient")
+        image = jnp.asarray(as_float(chip, chip.shape, data.names[index]))
+        jacobian = channel_values(model, image, "gradient")
         z = np.asarray(model.embed(chip[None]))[0]
         found = reduce(z, np.asarray(jacobian), probes(model.card.size))
         temporary = path.with_suffix(".part.npz")
