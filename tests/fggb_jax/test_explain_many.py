@@ -235,7 +235,7 @@ def test_other_methods_go_pair_by_pair(model, faces, brightness):
     mesh = jax.make_mesh((2,), ("any",))
     with pytest.raises(fx.OptionError, match="'brightness' with these options goes pair by pair"):
         fx.explain_pairs(model, faces, PAIRS, "brightness", device=mesh)
-    with pytest.raises(fx.OptionError, match="'brightness' with these options .* needs the gallery's images"):
+    with pytest.raises(fx.OptionError, match=r"'brightness' .* needs the gallery's images"):
         fx.explain_one_to_many(model, faces[0], model.embed(faces), "brightness")
 
 
