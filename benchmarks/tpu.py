@@ -1,6 +1,6 @@
 """FGGB compiled ahead of time for TPUs, without one: does it fit, and what bounds it?
 
-    pip install -e ".[tpu]" && python benchmarks/tpu.py        # about a quarter of an hour on one core
+    pip install -e ".[tpu]" && python benchmarks/tpu.py        # about an hour on one core
     python benchmarks/tpu.py --quick                           # one small network for one chip
 
 The program is data parallel: images, with the embeddings that they are compared with, are sharded
