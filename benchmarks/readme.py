@@ -98,6 +98,15 @@ def throughput() -> str:
     return table(header, rows)
 
 
+def memory() -> str:
+    """Peaks of whole processes, by budget."""
+    text = (RESULTS / "memory.md").read_text("utf-8").rpartition("\n\n")[0]
+    return f"""**Memory** (`python benchmarks/memory.py`): the peak of a process that loads a network
+and explains a pair, imports, weights and compilation included, by budget (`memory=`).
+
+{text}"""
+
+
 def partners() -> str:
     """What 1,000 partners cost beside one."""
     rows = []
@@ -130,6 +139,9 @@ def measured(*sections: tuple[str, Callable[[], str]]) -> str:
     return "".join(f"\n\n{write()}" for name, write in sections if (RESULTS / name).is_file())
 
 
+LATER = (("memory.md", memory), ("partners.json", partners), ("pipeline.json", pipeline))
+
+
 def figures() -> str:
     return f"""**Parity** (`python benchmarks/parity.py --quick`): the worst 1 − cos and relative L2
 error of P, Q and S, both images, both kinds of gradient, both embeddings. A kink (ReLU, PReLU,
@@ -148,7 +160,7 @@ PyTorch is faster.
 **From the file to the embedding** (`python benchmarks/throughput.py {throughput_options()}`):
 photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster.
 
-{throughput()}{measured(("partners.json", partners), ("pipeline.json", pipeline))}"""
+{throughput()}{measured(*LATER)}"""
 
 
 def photographs() -> str:
