@@ -101,8 +101,8 @@ def throughput() -> str:
 def memory() -> str:
     """Peaks of whole processes, by budget."""
     text = (RESULTS / "memory.md").read_text("utf-8").rpartition("\n\n")[0]
-    return f"""**Memory** (`python benchmarks/memory.py`): the peak of a process that loads a network
-and explains a pair, imports, weights and compilation included, by budget (`memory=`).
+    return f"""**Memory** (`python benchmarks/memory.py`): the peak of a process that loads a
+network and explains a pair, imports, weights and compilation included, by budget (`memory=`).
 
 {text}"""
 
