@@ -148,7 +148,7 @@ def explain_fggb(
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     check(gradient, embedding, norms)
     kind = gradient if estimates.is_exact(norms) else "gradient"
-    plan = plan_walk(model, embedding, kind, memory)
+    plan = plan_walk(model, embedding, kind, memory, probe.dtype)
     (z_a, steps_a), (z_b, steps_b) = (
         forward(model, image, plan, embedding, kind) for image in (probe, gallery)
     )

@@ -64,7 +64,7 @@ def channel_values(
         kind: "norm", "magnitude", "signed" or "gradient".
         memory: a budget in bytes, as of `fggb`; the result is not counted.
     """
-    plan = plan_walk(model, "raw", kind, memory)
+    plan = plan_walk(model, "raw", kind, memory, image.dtype)
     z, steps = forward(model, image, plan, "raw", kind)
     unit = jnp.eye(len(z), dtype=z.dtype)
     return sum_channels(steps, unit, unit, image.shape, plan, kind)
@@ -128,14 +128,20 @@ def _compiled_scan(
 # Plans
 
 
-def plan_walk(model: FaceModel, embedding: Embedding, kind: Kind, memory: int | None) -> Plan:
-    """How the channels of an image are walked within a budget in bytes."""
+def plan_walk(
+    model: FaceModel,
+    embedding: Embedding,
+    kind: Kind,
+    memory: int | None,
+    dtype: Any = jnp.float32,
+) -> Plan:
+    """How the channels of an image of a dtype are walked within a budget in bytes."""
     if not on_cpu():
-        return Plan((plan_scan(model, embedding, memory),), 1)
+        return Plan((plan_scan(model, embedding, memory, dtype),), 1)
 
     def planned(winograd: bool) -> Plan:
         how = {"embedding": embedding, "kind": kind, "winograd": winograd}
-        z, steps = _image_part.eval_shape(model, _face(model), **how)
+        z, steps = _image_part.eval_shape(model, _face(model, dtype), **how)
         return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
 
     try:
@@ -144,15 +150,17 @@ def plan_walk(model: FaceModel, embedding: Embedding, kind: Kind, memory: int | 
         return planned(winograd=False)
 
 
-def plan_scan(model: FaceModel, embedding: Embedding, memory: int | None) -> int:
+def plan_scan(
+    model: FaceModel, embedding: Embedding, memory: int | None, dtype: Any = jnp.float32
+) -> int:
     """The channels at once where the network is one program."""
     leaves, structure = jax.tree.flatten(model)
     shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
-    return _planned_chunk(structure, shapes, _face(model), embedding, memory)
+    return _planned_chunk(structure, shapes, _face(model, dtype), embedding, memory)
 
 
-def _face(model: FaceModel) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
+def _face(model: FaceModel, dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*model.card.size, 3), dtype)
 
 
 @lru_cache(maxsize=64)
