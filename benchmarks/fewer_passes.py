@@ -234,10 +234,11 @@ def draw(models: dict[str, Any], path: Path) -> None:
         curve = [r for r in found["ways"] if r["way"].endswith("%")]
         costs, errors = [r["vjps"] for r in curve], [1 - r["S"]["cosine"] for r in curve]
         axis.plot(costs, errors, color=GREY, lw=1)
-        for r in found["ways"]:
+        for r in [*curve, *(r for r in found["ways"] if r not in curve)]:
             point(axis, r, GREY if r in curve else RED if "magnitude" in r["way"] else BLUE)
-        axis.set(title=name, xscale="log", yscale="log", xlim=(2, found["channels"]))
+        axis.set(title=name, xscale="log", yscale="log", xlim=(2, 2 * found["channels"]))
         axis.set_xlabel(f"vector–Jacobian products an image, of {found['channels']}")
+        axis.set_ylim(top=8)
         axis.grid(which="major", color="#e6e6e6", lw=0.6)
     axes[0, 0].set_ylabel("1 − cosine to the exact map:\nmean, and a line up to the worst")
     figure.tight_layout()
@@ -251,9 +252,11 @@ def point(axis: Any, way: Row, color: str) -> None:
     axis.plot([way["vjps"]] * 2, [mean, worst], color=color, lw=1, alpha=0.5)
     axis.plot(way["vjps"], mean, "o", color=color, ms=5)
     if color != GREY:
-        at = way["vjps"], mean
-        name = way["way"].replace(", ", ",\n")
-        axis.annotate(name, at, (6, 2), textcoords="offset points", size=7, color=color)
+        below = way["way"] in ("calibrated", "magnitude, and their mean for the others")
+        style = {"size": 7, "color": color, "va": "top" if below else "bottom"}
+        offset = (5, -1 if below else 1)
+        name, at = way["way"].replace(", ", ",\n"), (way["vjps"], mean)
+        axis.annotate(name, at, offset, textcoords="offset points", **style)
 
 
 def main() -> None:

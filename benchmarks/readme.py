@@ -183,7 +183,8 @@ calibrated on are of other people. Time is the median of a few pairs, forward pa
 {errors}
 
 **Magnitude stays exact.** Each channel's map is rectified before it is summed, so no single product
-gives the sum, and the channels that are left out are missed: the last two ways of each model.
+gives the sum, and the channels that are left out are missed: the last two ways of each model. Where
+the image's own mean map hides that at the threshold, S(cos), particular to the pair, shows it.
 
 **Better estimates were looked for** (`python benchmarks/norm_estimators.py`, same pairs):
 
