@@ -15,6 +15,7 @@ counted before XLA optimizes, which may add arithmetic of its own.
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -31,7 +32,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import jax.numpy as jnp
 from built import BUILT, card
-from common import table, write
+from common import RESULTS, table, write
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -239,19 +240,31 @@ def sound(row: dict[str, Any]) -> bool:
     return not row["collectives"] and fits and abs(row["flops_by_floor"] - 1) <= 0.1
 
 
+def known() -> list[dict[str, Any]]:
+    """The rows of a run that broke off, by the same compiler."""
+    path = RESULTS / "tpu.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    same = (found.get("libtpu"), found.get("compiler")) == (version("libtpu"), COMPILER)
+    return found["rows"] if same else []
+
+
 def main() -> int:
     """Compile all cases; 1 where one is not sound."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one small program, nothing written")
+    parser.add_argument("--resume", action="store_true", help="keep what results/tpu.json has")
     options = parser.parse_args()
     if options.quick:
         row = examine(Case("mobilefacenet-512", "v5e", batch=1))
         print(render([row]))
         return int(not sound(row))
-    rows: list[dict[str, Any]] = []
+    rows = known() if options.resume else []
+    done = [tuple(row[field.name] for field in dataclasses.fields(Case)) for row in rows]
     for case in cases():
+        if dataclasses.astuple(case) in done:
+            continue
         rows.append(examine(case))
         record = {"libtpu": version("libtpu"), "compiler": COMPILER, "rows": rows}
         write("tpu", record, render(rows))  # after each, so that nothing is lost
