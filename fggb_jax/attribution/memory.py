@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -74,11 +74,16 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
     return Plan(chunks, threads, bytes=held + threads * _together(chunks, each))
 
 
+# Programs are compared by identity, so that each is gone through once for all images.
+
+
+@lru_cache(maxsize=1024)
 def _held_bytes(program: Program) -> int:
     """The kernels, and the residuals of the two images of a pair."""
     return sum(map(_bytes, program.kernels)) + 2 * sum(map(_bytes, program.residuals))
 
 
+@lru_cache(maxsize=1024)
 def _step_bytes(program: Program) -> int:
     """The peak of a prepared step for one cotangent, the result with it."""
     return _peak(program, {program.cotangent}) + _bytes(program.result)
