@@ -75,6 +75,12 @@ def speed() -> str:
     return f"{table(header, rows)}\n\n{note}PyTorch {around['versions']['torch']}."
 
 
+def timing_options() -> str:
+    """What the committed run was asked for, or had come to when it was stopped."""
+    timing = load("timing")
+    return f"--models {' '.join(timing['models'])} --repeats {timing['repeats']}"
+
+
 def throughput_options() -> str:
     """What the committed run was asked for."""
     mode = load("throughput")["mode"]
@@ -101,8 +107,10 @@ def throughput() -> str:
 def memory() -> str:
     """Peaks of whole processes, by budget."""
     text = (RESULTS / "memory.md").read_text("utf-8").rpartition("\n\n")[0]
-    return f"""**Memory** (`python benchmarks/memory.py`): the peak of a process that loads a
-network and explains a pair, imports, weights and compilation included, by budget (`memory=`).
+    models = " ".join(dict.fromkeys(row["model"] for row in load("memory")["rows"]))
+    return f"""**Memory** (`python benchmarks/memory.py --models {models}`): the peak of a
+process that loads a network and explains a pair, imports, weights and compilation included, by
+budget (`memory=`).
 
 {text}"""
 
@@ -151,9 +159,9 @@ holds float64 to the branches that float32 took, so what is left is arithmetic. 
 
 {accuracy()}
 
-**Speed** (`python benchmarks/timing.py`): one pair, all channels of both images, 2 CPU cores, and
-the best of PyTorch's ways beside; the ratio says how many times as long that takes, so that below 1
-PyTorch is faster.
+**Speed** (`python benchmarks/timing.py {timing_options()}`): one pair,
+all channels of both images, 2 CPU cores, and the best of PyTorch's ways beside; the ratio says how
+many times as long that takes, so that below 1 PyTorch is faster.
 
 {speed()}
 

@@ -101,20 +101,15 @@ class Model:
         return value
 
     def _evaluate(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
+        given = {spec.name: x for spec, x in zip(self.inputs, inputs, strict=True)}
         traced = any(isinstance(x, Tracer) for x in inputs)
         if self.resolved_target != "cpu" or not traced:  # outside a trace values must be seen
-            return self._run(params, inputs)
-        static = [None if isinstance(x, jax.Array) else x for x in inputs]
+            return self._run({**params, **given})
+        static = {name: given.pop(name) for name in self.static_inputs}
+        return channels_last(lambda arrays: self._run({**static, **arrays}))({**params, **given})
 
-        def run(params: Mapping[str, Any], *arrays: Any) -> Any:
-            rest = iter(arrays)
-            return self._run(params, [next(rest) if x is None else x for x in static])
-
-        return channels_last(run)(dict(params), *(x for x in inputs if isinstance(x, jax.Array)))
-
-    def _run(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
-        names = (spec.name for spec in self.inputs)
-        values = {**self.constants, **params, **dict(zip(names, inputs, strict=True))}
+    def _run(self, given: Mapping[str, Any]) -> Any:
+        values = {**self.constants, **given}
         interpreter.run(
             self.graph.nodes, self.operators, self.graph.opsets, values, self.resolved_target
         )

@@ -32,6 +32,7 @@ from fggb_jax.attribution.walk import (
     embedded,
     forward,
     plan_walk,
+    pull_channels,
     size_of,
     sum_channels,
     value_of,
@@ -106,17 +107,23 @@ def fggb(
             value, size = value_of(pull, kind), size_of(shape, kind)
             return scan_channels(value, seeds, rows, size, min(chunk, len(seeds)))
 
-        maps.append(_maps(walk, rows, threshold, found))
+        def gradients(seeds: Array, walk: Walk = walk) -> Array:
+            return walk(seeds, jnp.eye(len(seeds), dtype=seeds.dtype))
+
+        maps.append(_maps(walk, gradients, rows, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
 def _maps(
-    walk: Walk, coefficients: Array, threshold: Any, norms: estimates.Norms | None
+    walk: Walk,
+    pull: estimates.PullBack,
+    coefficients: Array,
+    threshold: Any,
+    norms: estimates.Norms | None,
 ) -> Float[Array, "2 H W"]:
     """P and Q of one image, by a walk of its channels or, with estimated norms, of a few sums."""
     if norms is None:
         return walk(jnp.eye(coefficients.shape[1], dtype=coefficients.dtype), coefficients)
-    pull = lambda seeds: walk(seeds, jnp.eye(len(seeds), dtype=seeds.dtype))  # noqa: E731
     return estimates.estimated_maps(pull, coefficients, threshold, norms)
 
 
@@ -161,7 +168,10 @@ def explain_fggb(
         def walk(seeds: Array, rows: Array, steps: Any = steps) -> Array:
             return sum_channels(steps, seeds, rows, probe.shape, plan, kind, report)
 
-        maps.append(_maps(walk, rows, threshold, found))
+        def pull(seeds: Array, steps: Any = steps) -> Array:
+            return pull_channels(steps, seeds, probe.shape, plan, kind, report)
+
+        maps.append(_maps(walk, pull, rows, threshold, found))
     return _pair(maps, cosine, threshold)
 
 
@@ -193,6 +203,7 @@ def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
 
 
 def check(gradient: str, embedding: str, norms: Any) -> None:
+    """Refuse options of `fggb` that do not exist, or not together."""
     rows = (
         ("gradient", gradient, get_args(Gradient)),
         ("embedding", embedding, get_args(Embedding)),

@@ -47,8 +47,12 @@ def channel_value(gradient: Float[Array, "H W 3"], kind: Kind) -> Float[Array, "
 
 
 def _norm(x: Array) -> Array:
-    """The Frobenius norm; 1 for zero, so that 0 ÷ it is 0 and its own gradient finite."""
-    squared = jnp.sum(x * x)
+    """The Frobenius norm; 1 for zero."""
+    return root_or_one(jnp.sum(x * x))
+
+
+def root_or_one(squared: Array) -> Array:
+    """The square root; 1 for 0, so that 0 ÷ it is 0 and its own gradient finite."""
     return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 1)
 
 

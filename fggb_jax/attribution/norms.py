@@ -27,6 +27,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from fggb_jax.attribution.jacobian import root_or_one
 from fggb_jax.errors import OptionError
 from fggb_jax.models.card import Card
 
@@ -166,7 +167,7 @@ def _sized(pull: PullBack, cotangents: Float[Array, "2 N"]) -> Float[Array, "2 H
     first = jnp.asarray([[1, 0], [0, 1], [0, 1]], dtype)  # P, one half of Q, the other half
     gradients = pull(kept * (first @ cotangents))
     # The mean of both probes' squares: that of the sum and that of the difference of the halves.
-    size = _root(count * jnp.sum(gradients[1:] ** 2))
+    size = root_or_one(count * jnp.sum(gradients[1:] ** 2))
     return jnp.tensordot(first.T, jnp.mean(gradients, -1), 1) / size
 
 
@@ -178,15 +179,10 @@ def _partly_exact(
     weight = jnp.abs(w - jnp.asarray(threshold, w.dtype) * each) / values[0]
     _, chosen = jax.lax.top_k(weight, top_count(count))
     picked = jax.nn.one_hot(chosen, count, dtype=w.dtype)
-    exact = _root(jnp.sum(pull(picked) ** 2, (1, 2, 3)))
-    size = _root(jnp.mean((exact / (picked @ values[0])) ** 2))
+    exact = root_or_one(jnp.sum(pull(picked) ** 2, (1, 2, 3)))
+    size = root_or_one(jnp.mean((exact / (picked @ values[0])) ** 2))
     others = 1 - jnp.sum(picked, 0)
     return (size * values[0] * others + exact @ picked)[None]
-
-
-def _root(squared: Array) -> Array:
-    """The square root; 1 for 0, so that a channel without gradient has a map of zeros."""
-    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 1)
 
 
 def describe(norms: Any, count: int, threshold: float, card: Card) -> dict[str, Any]:

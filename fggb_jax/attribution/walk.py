@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
@@ -22,6 +23,7 @@ from fggb_jax.attribution.jacobian import (
     current_settings,
     drive_channels,
     scan_channels,
+    walk_channels,
 )
 from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
 from fggb_jax.attribution.pullback import Pullback, prepare
@@ -66,8 +68,7 @@ def channel_values(
     """
     plan = plan_walk(model, "raw", kind, memory, image.dtype)
     z, steps = forward(model, image, plan, "raw", kind)
-    unit = jnp.eye(len(z), dtype=z.dtype)
-    return sum_channels(steps, unit, unit, image.shape, plan, kind)
+    return pull_channels(steps, jnp.eye(len(z), dtype=z.dtype), image.shape, plan, kind)
 
 
 def forward(model: FaceModel, image: Array, plan: Plan, embedding: Embedding, kind: Kind) -> Any:
@@ -106,6 +107,23 @@ def sum_channels(
             steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
         )
     return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], kind)
+
+
+def pull_channels(
+    steps: tuple[Any, ...],
+    seeds: Array,
+    image: tuple[int, ...],
+    plan: Plan,
+    kind: Kind,
+    progress: Progress | None = None,
+) -> Any:
+    """What is made of each seed, (K, …), nothing summed; arguments as of `sum_channels`."""
+    if not on_cpu():
+        unit = jnp.eye(len(seeds), dtype=seeds.dtype)
+        return sum_channels(steps, seeds, unit, image, plan, kind)
+    plan = plan.limited(len(seeds))
+    walked = walk_channels(steps, seeds, plan.chunks, plan.threads, progress)
+    return np.concatenate([part for _, values in walked for part in values])[: len(seeds)]
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

@@ -32,6 +32,21 @@ def model(seed=0):
     return fx.FaceModel(network, params, card, sha256="abc")
 
 
+def curved(params, x):
+    """Two layers of an image, their Jacobian not constant."""
+    hidden = jnp.tanh(jnp.tensordot(x, params["a"], 3))
+    return jnp.tensordot(hidden, params["b"], 1) + params["c"]
+
+
+def curved_params(rng, size, hidden, count):
+    params = {
+        "a": rng.normal(size=(*size, 3, hidden)) / 6,
+        "b": rng.normal(size=(hidden, count)),
+        "c": rng.normal(size=count),
+    }
+    return {name: jnp.float32(value) for name, value in params.items()}
+
+
 def faces(count=6, seed=1):
     return np.random.default_rng(seed).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
 

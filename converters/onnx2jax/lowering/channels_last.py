@@ -112,8 +112,7 @@ def shape_of(variable: Any) -> jax.ShapeDtypeStruct:
 def bind(eqn: jex.JaxprEqn, arrays: Sequence[Any], **changed: Any) -> list[Any]:
     """The results of an equation's primitive, some of its parameters changed."""
     params = eqn.primitive.get_bind_params({**eqn.params, **changed})
-    functions, params = params if isinstance(params, tuple) else ((), params)  # JAX < 0.10: a pair
-    found = eqn.primitive.bind(*functions, *arrays, **params)
+    found = eqn.primitive.bind(*arrays, **params)
     return list(found) if eqn.primitive.multiple_results else [found]
 
 

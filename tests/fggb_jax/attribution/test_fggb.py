@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fggb_jax as fx
+from tiny import curved, curved_params
 from tolerances import assert_close
 
 SIZE, N = (7, 6), 10
@@ -13,22 +14,11 @@ OPTIONS = [
 ids = ["-".join(o.values()) for o in OPTIONS]
 
 
-def embed(params, x):
-    hidden = jnp.tanh(jnp.tensordot(x, params["a"], 3))
-    return jnp.tensordot(hidden, params["b"], 1) + params["c"]
-
-
 @pytest.fixture(scope="module")
 def model():
-    rng = np.random.default_rng(0)
-    params = {
-        "a": rng.normal(size=(*SIZE, 3, 8)) / 6,
-        "b": rng.normal(size=(8, N)),
-        "c": rng.normal(size=N),
-    }
-    params = jax.tree.map(jnp.float32, params)
+    params = curved_params(np.random.default_rng(0), SIZE, 8, N)
     card = fx.Card("tiny", size=SIZE, layout="HWC", threshold=0.3)
-    return fx.FaceModel(embed, params, card)
+    return fx.FaceModel(curved, params, card)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +51,7 @@ def by_hand(f, a, b, t, gradient, embedding):
 def test_the_papers_formula(model, pair, options):
     with jax.enable_x64(True):
         params = jax.tree.map(np.float64, model.params)
-        f = lambda x: embed(params, x)  # noqa: E731
+        f = lambda x: curved(params, x)  # noqa: E731
         cosine, s_a, s_b = by_hand(f, *pair, 0.3, **options)
     maps = fx.fggb(model, *pair, 0.3, **options)
     assert_close(maps.cosine, cosine)
@@ -104,7 +94,7 @@ def test_batched_maps_know_their_thresholds(model, pair):
 def test_it_can_be_differentiated(model, pair, gradient):
     """The derivative of the maps' energy with respect to the image, against a quotient."""
     with jax.enable_x64(True):
-        double = fx.FaceModel(embed, jax.tree.map(np.float64, model.params), model.card)
+        double = fx.FaceModel(curved, jax.tree.map(np.float64, model.params), model.card)
         a, b = np.float64(pair)
         energy = lambda a: (fx.fggb(double, a, b, 0.3, gradient=gradient).probe.signed ** 2).sum()  # noqa: E731
         direction = np.random.default_rng(3).normal(size=a.shape)
@@ -152,7 +142,7 @@ def test_a_second_pair_traces_nothing(model, pair, monkeypatch):
 
     def counted(params, x):
         calls.append(None)
-        return embed(params, x)
+        return curved(params, x)
 
     counting = fx.FaceModel(counted, model.params, model.card)
     fx.explain(counting, *pair)

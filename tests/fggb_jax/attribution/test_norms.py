@@ -12,6 +12,7 @@ import pytest
 import fggb_jax as fx
 from fggb_jax.attribution import norms as module
 from fggb_jax.data import samples
+from tiny import curved, curved_params
 from tolerances import assert_close, cosine_gap
 
 SIZE, N, T = (7, 6), 23, 0.3
@@ -35,22 +36,13 @@ def project(w, x):
 UNEQUAL = tuple(np.random.default_rng(2).uniform(1, 3, N).tolist())
 
 
-def curved(params, x):
-    hidden = jnp.tanh(jnp.tensordot(x, params["a"], 3))
-    return jnp.tensordot(hidden, params["b"], 1) + params["c"]
-
-
 @pytest.fixture(scope="module")
 def model():
     rng = np.random.default_rng(0)
-    params = {
-        "a": rng.normal(size=(*SIZE, 3, 16)) / 6,
-        "b": rng.normal(size=(16, N)),
-        "c": rng.normal(size=N),
-    }
+    params = curved_params(rng, SIZE, 16, N)
     norms = tuple(rng.uniform(1, 2, N).tolist())
     card = fx.Card("curved", SIZE, layout="HWC", threshold=T, norms=norms, norms_source="a study")
-    return fx.FaceModel(curved, jax.tree.map(jnp.float32, params), card)
+    return fx.FaceModel(curved, params, card)
 
 
 @pytest.fixture(scope="module")
