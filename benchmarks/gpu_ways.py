@@ -82,31 +82,15 @@ def loaded(name: str) -> Any:
     return fx.load_model(proto, card=card)
 
 
-def _rows(z: Any, partner: Any) -> Any:
-    """The coefficients of P and Q."""
-    import jax.numpy as jnp
-
-    w = z * partner / (jnp.linalg.norm(z) * jnp.linalg.norm(partner))
-    return jnp.stack([w, jnp.full_like(w, 1 / len(w))])
-
-
-def _map(pull: Any, cotangent: Any) -> Any:
-    from fggb_jax.attribution.jacobian import channel_map
-
-    return channel_map(pull(cotangent)[0], "magnitude")
-
-
 def _scan(case: Case, model: Any, images: Any, partners: Any) -> Work:
     """A batch in one program."""
     import jax
-    import jax.numpy as jnp
 
-    from fggb_jax.attribution.jacobian import scan_channels
+    from fggb_jax.attribution.fggb import coefficients
+    from fggb_jax.attribution.walk import walk_image
 
     def one(model: Any, image: Any, partner: Any) -> Any:
-        z, pull = jax.vjp(model, image)
-        seeds, size = jnp.eye(len(z)), image.shape[:2]
-        return scan_channels(partial(_map, pull), seeds, _rows(z, partner), size, case.chunk)
+        return walk_image(model, image, lambda z: coefficients(z, partner)[0], case.chunk)
 
     program, seconds = _compiled(jax.vmap(one, (None, 0, 0)), model, images, partners)
     return Work(
@@ -119,19 +103,20 @@ def _driven(case: Case, model: Any, images: Any, partners: Any) -> Work:
     import jax
     import jax.numpy as jnp
 
+    from fggb_jax.attribution.fggb import coefficients
     from fggb_jax.attribution.jacobian import accumulate
+    from fggb_jax.attribution.walk import pull_image
 
     def forward(model: Any, images: Any, partners: Any) -> Any:
-        z, pulls = jax.vmap(lambda image: jax.vjp(model, image))(images)
-        return jax.vmap(_rows)(z, partners), pulls
+        z, pulls = jax.vmap(partial(pull_image, model))(images)
+        return jax.vmap(coefficients)(z, partners)[0], pulls
 
     def step(carry: Any, pulls: Any, rows: Any, start: Any) -> Any:
         cotangents = jax.nn.one_hot(start + jnp.arange(case.chunk), rows.shape[-1])
 
         def one(carry: Any, pull: Any, rows: Any) -> Any:
-            values = jax.vmap(partial(_map, pull))(cotangents)
             columns = jax.lax.dynamic_slice_in_dim(rows, start, case.chunk, axis=1)
-            return accumulate(carry, values, columns)
+            return accumulate(carry, jax.vmap(pull)(cotangents), columns)
 
         return jax.vmap(one)(carry, pulls, rows)
 
@@ -169,7 +154,8 @@ def ours_matmul(precision: str, size: int) -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
-    x = jnp.ones((size, size), jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)  # ones would run faster
     with jax.default_matmul_precision(MATMUL[precision]):
         program = jax.jit(jnp.dot).lower(x, x).compile()
     return lambda: program(x, x).block_until_ready()
@@ -278,7 +264,7 @@ def torch_matmul(precision: str, size: int) -> Callable[[], Any]:
     cuda = torch.cuda.is_available()
     _settle(precision)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    x = torch.ones((size, size), dtype=dtype, device="cuda" if cuda else "cpu")
+    x = torch.randn((size, size), dtype=dtype, device="cuda" if cuda else "cpu")
 
     def run() -> None:
         torch.mm(x, x)

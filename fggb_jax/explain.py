@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,7 +51,8 @@ def explain(
         precision: "highest" is full float32; "high" and "default" have faster and coarser matrix
             products on GPU and TPU, and make no difference on a CPU; "bfloat16" has the whole
             network and its gradients in that type (`FaceModel.astype`), the maps in float32.
-        memory: a budget in bytes for what the method computes at once; 1 GiB where None.
+        memory: a budget in bytes for what the method computes at once; where None 1 GiB, on an
+            accelerator 4 GiB.
         progress: called as progress(done, total) while channels are finished.
         **options: the method's own, such as FGGB's `gradient="signed"`.
 
@@ -237,10 +238,12 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
         >>> library_versions(["no-such-package"])["no-such-package"]
         'not installed'
     """
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

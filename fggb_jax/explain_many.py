@@ -55,7 +55,7 @@ def explain_pairs(
             between them. JAX's default device where None.
         precision: of matrix products on GPU and TPU.
         memory: a budget in bytes, of each device, for what is computed at once and for the maps
-            that wait; 1 GiB where None. The model, and what was yielded, are not in it.
+            that wait; as of `explain` where None. The model, and what was yielded, are not in it.
         progress: called as progress(done, total) with counts of walks over an image's channels
             (of pairs, for methods that go pair by pair).
         **options: the method's own.

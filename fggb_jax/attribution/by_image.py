@@ -18,9 +18,9 @@ from jaxtyping import Array, Float
 
 from fggb_jax.attribution import registry
 from fggb_jax.attribution.fggb import check, coefficients
-from fggb_jax.attribution.jacobian import Gradient, multiply_channels, scan_channels
+from fggb_jax.attribution.jacobian import Gradient, multiply_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
-from fggb_jax.attribution.memory import DEFAULT_BUDGET
+from fggb_jax.attribution.memory import limits
 from fggb_jax.attribution.norms import is_exact
 from fggb_jax.attribution.schedule import needs, schedule
 from fggb_jax.attribution.walk import (
@@ -30,7 +30,7 @@ from fggb_jax.attribution.walk import (
     plan_scan,
     plan_walk,
     sum_channels,
-    value_of,
+    walk_image,
 )
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel
@@ -45,14 +45,16 @@ class Walker(Protocol):
 
     Attributes:
         at_once: images at a time.
+        embeds: images whose embeddings are computed at a time.
         kept: bytes that maps may take until their pair is complete.
     """
 
     at_once: int
+    embeds: int
     kept: int
 
     def embed(self, images: Faces) -> Float[np.ndarray, "B N"]:
-        """The embeddings that the coefficients are made of; at most `at_once` images."""
+        """The embeddings that the coefficients are made of; at most `embeds` images."""
         ...
 
     def walk(
@@ -87,7 +89,7 @@ def walker(
         OptionError: an option that does not exist, or the rest is too small for one channel.
     """
     check(gradient, embedding, norms)
-    budget = DEFAULT_BUDGET if memory is None else int(memory)
+    budget = limits().budget if memory is None else int(memory)
     try:
         if len(devices) == 1 and devices[0].platform == "cpu":
             return Driven(model, gradient, embedding, budget)
@@ -108,7 +110,7 @@ def _least_kept(model: FaceModel, budget: int) -> int:
 class Driven:
     """One image at a time, as `fx.explain` walks it on a CPU: its maps have the same bits."""
 
-    at_once = 1
+    at_once = embeds = 1
 
     def __init__(
         self, model: FaceModel, gradient: Gradient, embedding: Embedding, budget: int
@@ -161,34 +163,26 @@ class Sharded:
         devices: Sequence[Any],
     ) -> None:
         self.at_once = len(devices)
+        self.embeds = 16 * len(devices)
         self.kept = _least_kept(model, budget)
         mesh = jax.sharding.Mesh(np.asarray(devices), ("images",))
         everywhere, each = jax.P(), jax.P("images")
         self.model = jax.device_put(model, jax.NamedSharding(mesh, everywhere))
         self.sharding = jax.NamedSharding(mesh, each)
         chunk = plan_scan(model, embedding, budget - self.kept)
-
-        def embed(model: FaceModel, images: Array) -> Array:
-            return jax.vmap(embedded(model, embedding))(images)
-
-        def walk(model: FaceModel, images: Array, rows: Array) -> Array:
-            z, pull = jax.vjp(embedded(model, embedding), images[0])
-            seeds = jnp.eye(len(z), dtype=z.dtype)
-            size = images.shape[1:3]
-            return scan_channels(value_of(pull, gradient), seeds, rows[0], size, chunk)[None]
-
-        over = partial(jax.shard_map, mesh=mesh, out_specs=each, check_vma=False)
-        self._embed = jax.jit(over(embed, in_specs=(everywhere, each)))
-        self._walk = jax.jit(over(walk, in_specs=(everywhere, each, each)))
+        self._embed = partial(_embed_on, mesh, embedding)
+        self._walk = partial(_walk_on, mesh, embedding, gradient, chunk)
 
     def embed(self, images: Faces) -> np.ndarray:
-        return np.asarray(self._embed(self.model, self._spread(images)))[: len(images)]
+        spread = self._spread(images, self.embeds)
+        return np.asarray(self._embed(self.model, spread))[: len(images)]
 
     def walk(self, images: Faces, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         # Few programs: the number of rows is a power of two.
         most = 1 << (max(map(len, rows)) - 1).bit_length()
         padded = [np.pad(row, ((0, most - len(row)), (0, 0))) for row in rows]
-        found = self._walk(self.model, self._spread(images), self._spread(padded))
+        spread = (self._spread(x, self.at_once) for x in (images, padded))
+        found = self._walk(self.model, *spread)
         return [x[: len(row)] for x, row in zip(np.asarray(found), rows, strict=False)]
 
     def multiply(self, image: np.ndarray, rows: np.ndarray, progress: Progress | None) -> Any:
@@ -197,10 +191,46 @@ class Sharded:
             progress(rows.shape[1], rows.shape[1])
         return found
 
-    def _spread(self, values: Sequence[np.ndarray] | np.ndarray) -> Array:
-        """One on each device, the last one again where there are too few."""
-        missing = self.at_once - len(values)
+    def _spread(self, values: Sequence[np.ndarray] | np.ndarray, count: int) -> Array:
+        """So many over the devices, the last one again where there are too few."""
+        missing = count - len(values)
         return jax.device_put(np.stack([*values, *[values[-1]] * missing]), self.sharding)
+
+
+# Compiled once for all walkers of such a model on such devices.
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _embed_on(mesh: Any, embedding: Embedding, model: FaceModel, images: Array) -> Array:
+    def embed(model: FaceModel, images: Array) -> Array:
+        return jax.vmap(embedded(model, embedding))(images)
+
+    return _each(mesh, embed, 1)(model, images)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _walk_on(
+    mesh: Any,
+    embedding: Embedding,
+    gradient: Gradient,
+    chunk: int,
+    model: FaceModel,
+    images: Array,
+    rows: Array,
+) -> Array:
+    def walk(model: FaceModel, images: Array, rows: Array) -> Array:
+        image, given = images[0], rows[0]
+        how = partial(walk_image, embedding=embedding, kind=gradient)
+        return how(model, image, lambda _: given, chunk)[None]
+
+    return _each(mesh, walk, 2)(model, images, rows)
+
+
+def _each(mesh: Any, f: Callable[..., Array], count: int) -> Callable[..., Array]:
+    """f(model, …) with one of each of so many arrays on each device."""
+    each = jax.P("images")
+    specs = (jax.P(), *[each] * count)
+    return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
 
 
 def explain_by_image(
@@ -262,8 +292,8 @@ def _embeddings(
     """Of every image that occurs: a pass of its own, for a walk needs those of the partners."""
     indices = list(dict.fromkeys(i for pair in pairs for i in pair))
     found = {}
-    for start in range(0, len(indices), walker.at_once):
-        batch = indices[start : start + walker.at_once]
+    for start in range(0, len(indices), walker.embeds):
+        batch = indices[start : start + walker.embeds]
         found.update(zip(batch, walker.embed(np.stack([image(i) for i in batch])), strict=True))
     return found
 

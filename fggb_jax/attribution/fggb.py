@@ -72,7 +72,7 @@ def fggb(
             card of a `FaceModel`), "top" (exact for the tenth of the channels that weigh most at
             `threshold`), or the norms themselves, (N,); `fggb_jax.attribution.norms` says how.
         chunk: channels pulled back at once; planned from `memory` where None.
-        memory: the budget of that plan in bytes; 1 GiB where None.
+        memory: the budget of that plan in bytes; where None 1 GiB, on an accelerator 4 GiB.
 
     Returns:
         `PairMaps`: cosine, and probe and gallery with p, q and signed, each (H, W).

@@ -1,6 +1,7 @@
 """How many cotangents fit a memory budget: decided from the program, never from what is free.
 
-On a CPU a second, smaller bound counts: what a step works on should stay in the cache.
+On a CPU a second, smaller bound counts: what a step works on should stay in the cache. Elsewhere
+many cotangents at once are what keeps the device busy.
 """
 
 from __future__ import annotations
@@ -14,14 +15,32 @@ import jax
 import numpy as np
 from jax.extend import core as jex
 
+from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.pullback import Program, Pullback
 from fggb_jax.errors import OptionError
+from onnx2jax.lowering.conv import Form
 
-DEFAULT_BUDGET = 1 << 30  # bytes
-LARGEST_CHUNK = 32  # larger ones bring nothing that was measured
+LARGEST_CHUNK = 32  # of a CPU's steps; larger ones bring nothing that was measured
 # Bytes that a step may work on, counted without XLA's fusion, which needs a fraction of them: the
 # best of 4, 8, 16 and 32 MiB over three recognizers.
 CACHE = 8 << 20
+
+
+class Limits(NamedTuple):
+    """What is allowed where nobody says otherwise.
+
+    Attributes:
+        budget: bytes.
+        chunk: cotangents at once; larger ones bring nothing that was measured.
+    """
+
+    budget: int
+    chunk: int
+
+
+def limits() -> Limits:
+    """Those of the device that JAX works on; an accelerator has at least 8 GiB."""
+    return Limits(1 << 30, LARGEST_CHUNK) if on_cpu() else Limits(4 << 30, 256)
 
 
 class Plan(NamedTuple):
@@ -30,13 +49,13 @@ class Plan(NamedTuple):
     Attributes:
         chunks: channels at once in each stage, the image's first; each divides the next.
         threads: how many chunks of the last stage at a time.
-        winograd: whether there is room for Winograd's kernels, which are the larger ones.
+        form: of the convolutions; Winograd's kernels are the larger ones and need room.
         bytes: of the budget that all of it takes, at most.
     """
 
     chunks: tuple[int, ...]
     threads: int
-    winograd: bool = True
+    form: Form = "winograd"
     bytes: int = 0
 
     def limited(self, count: int) -> Plan:
@@ -57,12 +76,12 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
         steps: of each stage, the image's first; their residuals may be shapes alone.
         count: of the cotangents.
         budget: bytes for what the steps hold and compute, on top of the network's parameters;
-            `DEFAULT_BUDGET` where None.
+            that of `limits` where None.
 
     Raises:
         OptionError: not even one cotangent fits.
     """
-    budget = DEFAULT_BUDGET if budget is None else int(budget)
+    budget = limits().budget if budget is None else int(budget)
     each = [_step_bytes(step.program) for step in steps]
     held = sum(_held_bytes(step.program) for step in steps)
     _refuse(held + sum(each), budget)
@@ -115,23 +134,20 @@ def plan_chunk(
         params: any pytree of arrays or of their shapes.
         image: the shape and dtype of one image.
         budget: bytes for what a chunk computes, on top of parameters and the forward pass's
-            residuals; `DEFAULT_BUDGET` where None.
+            residuals; that of `limits` where None.
 
     Returns:
-        1 … min(N, `LARGEST_CHUNK`).
+        1 … N, as many as fit and `limits` allows, so that the last chunk is nearly full.
 
     Raises:
         OptionError: not even one cotangent fits.
     """
-    budget = DEFAULT_BUDGET if budget is None else int(budget)
+    budget = limits().budget if budget is None else int(budget)
     each = _cotangent_bytes(f, params, image)
     _refuse(each, budget)
     (count,) = jax.eval_shape(f, params, image).shape
-    return _limited(budget // each, count)
-
-
-def _limited(fitting: int, count: int) -> int:
-    return max(1, min(fitting, count, LARGEST_CHUNK))
+    chunks = -(-count // min(budget // each, limits().chunk))
+    return -(-count // chunks)
 
 
 def _refuse(each: int, budget: int) -> None:

@@ -1,8 +1,9 @@
-"""Pullbacks of a network's stage that are ready for many cotangents, for CPUs.
+"""Pullbacks of a network's stage that are ready for many cotangents.
 
 N cotangents go back through one forward pass. Whatever in the backward pass does not depend on
-them, masks, transposed kernels, Winograd's transforms of these, is computed once, with the forward
-pass; the rest runs channels last (`onnx2jax.lowering.channels_last`).
+them, masks, transposed kernels with the normalizations beside them, Winograd's transforms of these,
+is computed once, with the forward pass; the rest runs channels last
+(`onnx2jax.lowering.channels_last`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ import jax
 import numpy as np
 from jax.extend import core as jex
 
-from onnx2jax.lowering.channels_last import Placed, bind, placed, read, run, shape_of
+from onnx2jax.lowering.channels_last import (
+    Placed,
+    bind,
+    parameter,
+    placed,
+    read,
+    run,
+    shape_of,
+)
+from onnx2jax.lowering.conv import Form
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jit finds it fast
@@ -74,7 +84,7 @@ def prepare(
     x: Placed,
     finish: Callable[[Any], Any] | None = None,
     *,
-    winograd: bool = True,
+    form: Form = "winograd",
 ) -> tuple[Placed, Pullback]:
     """Evaluate a function of one array, and make its pullback ready.
 
@@ -82,7 +92,7 @@ def prepare(
         function: pure; array → array.
         x: its argument.
         finish: applied to what is pulled back, in the order of axes that x is named in.
-        winograd: see `convolve`; its kernels are 16/9 of the plain ones.
+        form: see `convolve`; Winograd's kernels are 16/9 of the plain ones.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that
@@ -99,22 +109,31 @@ def prepare(
     early, late = _divide(jaxpr, jaxpr.invars[:1])
     values = dict(zip(jaxpr.constvars, map(placed, closed.consts), strict=True))
     values[jaxpr.invars[0]] = x
-    run(early, values)  # without Winograd: masks and embedding have the network's own rounding
+    # Without Winograd and folding: masks and embedding have the network's own rounding.
+    run(early, values, form="native" if form == "native" else "dense")
     y = read(values, jaxpr.outvars[0])
 
     def backward(kernels: Sequence[Any], residuals: Sequence[Any], cotangent: Any) -> Any:
-        names = (*late.kernels, *late.residuals)
-        pairs = zip(names, (*kernels, *residuals), strict=True)
-        inner = {v: Placed(array, values[v].order) for v, array in pairs}
+        inner = {
+            **{
+                v: parameter(x, values[v].order) for v, x in zip(late.kernels, kernels, strict=True)
+            },
+            **{
+                v: Placed(x, values[v].order)
+                for v, x in zip(late.residuals, residuals, strict=True)
+            },
+        }
         inner[late.cotangent] = Placed(cotangent, y.order)
-        run(late.eqns, inner, winograd=winograd)
+        run(late.eqns, inner, form=form, fold=True)
         found = read(inner, late.result)
         return finish(found.plain) if finish else found.lying(x.order)
 
     kernels, residuals = (
         [values[v].array for v in names] for names in (late.kernels, late.residuals)
     )
-    return y, _prepared(backward, kernels, residuals, y.array)
+    # A reversal stays where XLA's convolution looks for it: see `convolve`.
+    cheap = ("iota", "rev") if form == "native" else ("iota",)
+    return y, _prepared(backward, kernels, residuals, y.array, cheap)
 
 
 def _prepared(
@@ -122,30 +141,36 @@ def _prepared(
     kernels: Sequence[Any],
     residuals: Sequence[Any],
     cotangent: jax.Array,
+    cheap: Sequence[str],
 ) -> Pullback:
     """The pullback whose program has left whatever does not depend on a cotangent behind."""
     shape = jax.ShapeDtypeStruct(cotangent.shape, cotangent.dtype)
     closed = jax.make_jaxpr(backward)(kernels, residuals, shape)
     jaxpr = closed.jaxpr
-    early, late = _divide(jaxpr, jaxpr.invars[len(kernels) : -1])
+    early, late = _divide(jaxpr, jaxpr.invars[len(kernels) : -1], cheap)
     known = (*jaxpr.constvars, *jaxpr.invars[:-1])
     values = dict(zip(known, (*closed.consts, *kernels, *residuals), strict=True))
     _evaluate(early, values)
     return Pullback(late, [values[v] for v in late.kernels], [values[v] for v in late.residuals])
 
 
-def _divide(jaxpr: jex.Jaxpr, image: Sequence[Any]) -> tuple[list[jex.JaxprEqn], Program]:
+def _divide(
+    jaxpr: jex.Jaxpr, image: Sequence[Any], cheap: Sequence[str] = ("iota",)
+) -> tuple[list[jex.JaxprEqn], Program]:
     """What does not depend on the last argument, and the program of the last result, which does.
 
     Args:
         jaxpr: of a function.
         image: those arguments that are not of the network's parameters, nor the last one.
+        cheap: primitives that are better evaluated anew than kept; broadcasts are too.
     """
     moved, wanted = _reached(jaxpr, jaxpr.invars[-1:]), set(_variables(jaxpr.outvars[-1:]))
     late = []
     for eqn in reversed(jaxpr.eqns):
         depends = not moved.isdisjoint(eqn.outvars)
-        if (depends or _is_cheap(eqn)) and not wanted.isdisjoint(eqn.outvars):
+        if (depends or eqn.primitive.name in cheap or _broadcasts(eqn)) and not wanted.isdisjoint(
+            eqn.outvars
+        ):
             late.append(eqn)
             wanted = wanted.difference(eqn.outvars).union(_variables(eqn.invars))
     late.reverse()
@@ -178,10 +203,8 @@ def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
     return reached
 
 
-def _is_cheap(eqn: jex.JaxprEqn) -> bool:
-    """Whether a value is better made anew than kept: XLA never stores a broadcast."""
-    if eqn.primitive.name == "iota":
-        return True
+def _broadcasts(eqn: jex.JaxprEqn) -> bool:
+    """Whether a value is a larger copy of another: XLA never stores it."""
     if eqn.primitive.name != "broadcast_in_dim":
         return False
     before, after = (np.prod(shape_of(v).shape) for v in (eqn.invars[0], eqn.outvars[0]))

@@ -1,12 +1,12 @@
 """A walk over the channels of one image of a model: what is pulled back through one forward pass.
 
-On a CPU the steps are prepared (`pullback`) and driven from Python, stage by stage; elsewhere the
-pullbacks are JAX's own, in one compiled scan. Which of them it is, nobody else needs to know.
+Its steps are prepared (`pullback`). On a CPU they are driven from Python, stage by stage; elsewhere
+they are one compiled scan. Which of them it is, nobody else needs to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -30,6 +30,7 @@ from fggb_jax.attribution.pullback import Pullback, prepare
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
 from onnx2jax.lowering.channels_last import placed
+from onnx2jax.lowering.conv import Form
 
 Embedding = Literal["raw", "normalized"]
 EmbedOne = Callable[[Any], Any]  # (H, W, 3) → (N,)
@@ -73,9 +74,7 @@ def channel_values(
 
 def forward(model: FaceModel, image: Array, plan: Plan, embedding: Embedding, kind: Kind) -> Any:
     """The embedding, and for each stage what takes cotangents back, the image's first."""
-    if on_cpu():
-        return prepared(model, image, embedding=embedding, kind=kind, winograd=plan.winograd)
-    return _linearized(model, image, embedding=embedding)
+    return prepared(model, image, embedding=embedding, kind=kind, form=plan.form)
 
 
 def sum_channels(
@@ -106,7 +105,7 @@ def sum_channels(
         return drive_channels(
             steps, seeds, coefficients, size, plan.chunks, threads=plan.threads, progress=progress
         )
-    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0], kind)
+    return _compiled_scan(steps, seeds, coefficients, size, plan.chunks[0])
 
 
 def pull_channels(
@@ -126,21 +125,60 @@ def pull_channels(
     return np.concatenate([part for _, values in walked for part in values])[: len(seeds)]
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@partial(jax.jit, static_argnums=(3, 4))
 def _compiled_scan(
-    pulls: tuple[Any, ...],
+    steps: tuple[Pullback, ...],
     seeds: Array,
     coefficients: Array,
     size: tuple[int, ...],
     chunk: int,
-    kind: Kind,
 ) -> Array:
-    def pull(cotangent: Array) -> tuple[Array]:
-        for one in reversed(pulls):
-            (cotangent,) = one(cotangent)
-        return (cotangent,)
+    return scan_channels(partial(_descend, steps), seeds, coefficients, size, chunk)
 
-    return scan_channels(value_of(pull, kind), seeds, coefficients, size, chunk)
+
+def _descend(steps: Sequence[Pullback], cotangent: Array) -> Array:
+    """A cotangent of the embedding → what is summed."""
+    for step in reversed(steps):
+        cotangent = step(cotangent)
+    return cotangent
+
+
+def walk_image(
+    model: FaceModel,
+    image: Float[Array, "H W 3"],
+    rows: Callable[[Array], Float[Array, "M N"]],
+    chunk: int,
+    *,
+    embedding: Embedding = "raw",
+    kind: Kind = "magnitude",
+) -> Float[Array, "M ..."]:
+    """For each row of coefficients the sum over all channels, as one traceable program.
+
+    For accelerators: `vmap` it over images, shard it, compile it.
+
+    Args:
+        model: whose channels are meant.
+        image: an aligned face in [0, 1].
+        rows: the embedding → the coefficients.
+        chunk: channels at once.
+        embedding: see `fggb`.
+        kind: what of each gradient is summed.
+    """
+    z, pull = pull_image(model, image, embedding=embedding, kind=kind)
+    seeds, size = jnp.eye(len(z), dtype=z.dtype), size_of(image.shape, kind)
+    return scan_channels(pull, seeds, rows(z), size, chunk)
+
+
+def pull_image(
+    model: FaceModel,
+    image: Float[Array, "H W 3"],
+    *,
+    embedding: Embedding = "raw",
+    kind: Kind = "magnitude",
+) -> tuple[Array, Callable[[Array], Array]]:
+    """The embedding, and a pytree that takes a cotangent of it to what `walk_image` sums."""
+    z, steps = _trace(model, image, embedding=embedding, kind=kind, form="native")
+    return z, jax.tree_util.Partial(_descend, steps)
 
 
 # Plans
@@ -155,17 +193,17 @@ def plan_walk(
 ) -> Plan:
     """How the channels of an image of a dtype are walked within a budget in bytes."""
     if not on_cpu():
-        return Plan((plan_scan(model, embedding, memory, dtype),), 1)
+        return Plan((plan_scan(model, embedding, memory, dtype),), 1, "native")
 
-    def planned(winograd: bool) -> Plan:
-        how = {"embedding": embedding, "kind": kind, "winograd": winograd}
+    def planned(form: Form) -> Plan:
+        how = {"embedding": embedding, "kind": kind, "form": form}
         z, steps = _image_part.eval_shape(model, _face(model, dtype), **how)
-        return plan_steps(steps, len(z), memory)._replace(winograd=winograd)
+        return plan_steps(steps, len(z), memory)._replace(form=form)
 
     try:
-        return planned(winograd=True)
+        return planned("winograd")
     except OptionError:
-        return planned(winograd=False)
+        return planned("dense")
 
 
 def plan_scan(
@@ -173,7 +211,7 @@ def plan_scan(
 ) -> int:
     """The channels at once where the network is one program."""
     leaves, structure = jax.tree.flatten(model)
-    shapes = jax.eval_shape(lambda *leaves: leaves, *leaves)
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
     return _planned_chunk(structure, shapes, _face(model, dtype), embedding, memory)
 
 
@@ -199,23 +237,13 @@ def _stages(model: FaceModel, kind: Embedding) -> tuple[Stage, ...]:
     return (*first, last if kind == "raw" else lambda model, x: _unit(last(model, x)))
 
 
-@partial(jax.jit, static_argnames="embedding")
-def _linearized(model: FaceModel, image: Array, *, embedding: Embedding) -> Any:
-    """The embedding, and each stage's pullback."""
-    pulls, x = [], image
-    for stage in _stages(model, embedding):
-        x, pull = jax.vjp(partial(stage, model), x)
-        pulls.append(pull)
-    return x, tuple(pulls)
-
-
 def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
     """The embedding, and each stage's prepared pullback; the image's ends in what is summed.
 
     Args:
         model: in stages.
         image: (H, W, 3).
-        **how: `embedding`, `kind`, `winograd`.
+        **how: `embedding`, `kind`, `form`.
     """
     z, steps = _image_part(model, image, **how)
     shared = _KERNELS.setdefault(model, {})
@@ -231,26 +259,26 @@ def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[P
 _KERNELS: WeakKeyDictionary[FaceModel, dict[Any, Any]] = WeakKeyDictionary()
 
 
-@partial(jax.jit, static_argnames=("embedding", "kind", "winograd"))
+@partial(jax.jit, static_argnames=("embedding", "kind", "form"))
 def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[Pullback, ...]]:
     """`prepared` without the kernels."""
     z, steps = _trace(model, image, **how)
     return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
 
 
-@partial(jax.jit, static_argnames=("embedding", "kind", "winograd"))
+@partial(jax.jit, static_argnames=("embedding", "kind", "form"))
 def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
     """The kernels alone, which no image changes: XLA leaves the forward pass out."""
     return tuple(step.kernels for step in _trace(model, image, **how)[1])
 
 
 def _trace(
-    model: FaceModel, image: Array, *, embedding: Embedding, kind: Kind, winograd: bool
+    model: FaceModel, image: Array, *, embedding: Embedding, kind: Kind, form: Form
 ) -> tuple[Array, list[Pullback]]:
     finish = partial(channel_value, kind=kind)
     steps, x = [], placed(image)
     for stage in _stages(model, embedding):
         ending = None if steps else finish
-        x, step = prepare(partial(stage, model), x, ending, winograd=winograd)
+        x, step = prepare(partial(stage, model), x, ending, form=form)
         steps.append(step)
     return x.plain, steps

@@ -102,12 +102,21 @@ class FaceModel:
             >>> coarse.params.dtype.name, coarse(jnp.ones((8, 8, 3))).dtype.name
             ('bfloat16', 'float32')
         """
+        dtype = jnp.dtype(dtype)
 
         def cast(x: Any) -> Any:
             return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
-        function = _InDtype(self.function, jnp.dtype(dtype))
-        return FaceModel(function, jax.tree.map(cast, self.params), self.card, self.sha256)
+        if dtype not in self._casts:
+            params = jax.tree.map(cast, self.params)
+            function = _InDtype(self.function, dtype)
+            self._casts[dtype] = FaceModel(function, params, self.card, self.sha256)
+        return self._casts[dtype]
+
+    @cached_property
+    def _casts(self) -> dict[Any, FaceModel]:
+        """Kept as long as this model, so that each explanation finds what the last one prepared."""
+        return {}
 
     @cached_property
     def dimension(self) -> int:

@@ -1,16 +1,20 @@
-"""Run a JAX program with its channels last, whatever order it was written in: for CPUs.
+"""Run a JAX program with its channels last, whatever order it was written in.
 
 ONNX's networks put channels first, XLA:CPU's fast kernels want them last, and a transposition
 around every operator costs more than it gains. So a traced program is evaluated anew, primitive by
 primitive, on values that remember in which order their axes lie in memory (`Placed`). A
 convolution brings its operands into the order that it wants; what follows keeps the order that
 it finds; a transposition moves nothing.
+
+Values also remember where they come from, so that a factor for each channel, a normalization's,
+can go into the kernels before and behind it: what it was multiplied to is then not computed at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,7 +22,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core as jex
 
-from onnx2jax.lowering.conv import Geometry, convolve
+from onnx2jax.lowering.conv import Form, Geometry, convolve, scaled
 from onnx2jax.lowering.pool import scatter_to_maxima
 
 Order = tuple[int, ...]
@@ -31,10 +35,17 @@ class Placed:
     Attributes:
         array: as it lies in memory.
         order: its axis i is the value's axis order[i].
+        repeats: (vector, axis) where the value is known to be a vector along that axis, repeated:
+            see `parameter`.
+        product: (value, vector, axis) where it is that value times such a repeated vector.
+        rescaled: where a convolution made it, vector → it with each of its features times a number.
     """
 
     array: Any
     order: Order
+    repeats: tuple[Any, int] | None = None
+    product: tuple[Placed, Any, int] | None = None
+    rescaled: Callable[[Any], Placed] | None = None
 
     @property
     def plain(self) -> Any:
@@ -62,6 +73,13 @@ def placed(array: Any) -> Placed:
     return Placed(array, tuple(range(np.ndim(array))))
 
 
+def parameter(array: Any, order: Order) -> Placed:
+    """A value that many evaluations have in common, and that may therefore go into kernels."""
+    value = Placed(array, order)
+    along = [axis for axis, n in enumerate(value.shape) if n > 1]
+    return replace(value, repeats=(array.reshape(-1), along[0])) if len(along) == 1 else value
+
+
 def channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of arrays, evaluated with its channels last; differentiate it freely."""
 
@@ -78,22 +96,33 @@ def channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run(
-    equations: Iterable[jex.JaxprEqn], values: dict[Any, Placed], *, winograd: bool = False
+    equations: Sequence[jex.JaxprEqn],
+    values: dict[Any, Placed],
+    *,
+    form: Form = "dense",
+    fold: bool = False,
 ) -> None:
     """Evaluate equations, adding their results to `values`.
 
     Args:
         equations: of a traced program, in order.
         values: of each variable that they read.
-        winograd: see `convolve`; for what is not differentiated any more.
+        form: see `convolve`; "winograd" for what is not differentiated any more.
+        fold: whether parameters that are factors of channels go into kernels, as pays where these
+            are computed once for many uses. It leaves unused equations behind.
     """
+    uses = Counter(v for eqn in equations for v in eqn.invars if not isinstance(v, jex.Literal))
     for eqn in equations:
         arguments = [read(values, v) for v in eqn.invars]
         name = eqn.primitive.name
         if name == "conv_general_dilated" and _is_image_convolution(eqn):
-            results = [_convolution(eqn, *arguments, winograd=winograd)]
+            x, w = arguments
+            results = [_convolution(eqn, x, w, form, fold)]
+        elif name == "mul" and fold:
+            once = [isinstance(v, jex.Literal) or uses[v] == 1 for v in eqn.invars]
+            results = [_multiplication(eqn, arguments, once)]
         elif (inner := _inlined(eqn)) is not None:
-            results = _call(inner, arguments, winograd)
+            results = _call(inner, arguments, form, fold)
         else:
             results = _RULES.get(name, _as_named)(eqn, arguments)
         values.update(zip(eqn.outvars, results, strict=True))
@@ -128,11 +157,12 @@ def _inlined(eqn: jex.JaxprEqn) -> jex.ClosedJaxpr | None:
     return jex.ClosedJaxpr(inner, ()) if isinstance(inner, jex.Jaxpr) else inner
 
 
-def _call(inner: jex.ClosedJaxpr, arguments: list[Placed], winograd: bool) -> list[Placed]:
+def _call(inner: jex.ClosedJaxpr, arguments: list[Placed], form: Form, fold: bool) -> list[Placed]:
     jaxpr = inner.jaxpr
+    arguments = [replace(a, rescaled=None) for a in arguments]  # they may be used outside too
     everything = (*map(placed, inner.consts), *arguments)
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), everything, strict=True))
-    run(jaxpr.eqns, values, winograd=winograd)
+    run(jaxpr.eqns, values, form=form, fold=fold)
     return [read(values, v) for v in jaxpr.outvars]
 
 
@@ -161,6 +191,26 @@ def _together(arguments: list[Placed]) -> tuple[list[Any], Order]:
 def _elementwise(eqn: jex.JaxprEqn, arguments: list[Placed]) -> list[Placed]:
     arrays, order = _together(arguments)
     return [Placed(y, order) for y in bind(eqn, arrays)]
+
+
+def _multiplication(eqn: jex.JaxprEqn, arguments: list[Placed], once: Sequence[bool]) -> Placed:
+    """A product that remembers its factor of channels, or is made by a convolution at once.
+
+    Args:
+        eqn: the equation.
+        arguments: its two.
+        once: whether each of them is used here alone.
+    """
+    (y,) = _elementwise(eqn, arguments)
+    for i, j in ((0, 1), (1, 0)):
+        value, repeated = arguments[i], arguments[j].repeats
+        if repeated is None or arguments[i].repeats is not None:
+            continue
+        vector, axis = repeated
+        if value.rescaled is not None and once[i] and axis == value.order[-1]:
+            return value.rescaled(vector)
+        return replace(y, product=(value, vector, axis))
+    return y
 
 
 def _along_axes(*names: str) -> Callable[[jex.JaxprEqn, list[Placed]], list[Placed]]:
@@ -208,7 +258,9 @@ def _broadcast(eqn: jex.JaxprEqn, arguments: list[Placed]) -> list[Placed]:
     new = [axis for axis in range(len(shape)) if axis not in onto]
     order = (*new, *(onto[axis] for axis in x.order))
     lying = [shape[axis] for axis in order]
-    return [Placed(lax.broadcast_in_dim(x.array, lying, range(len(new), len(shape))), order)]
+    array = lax.broadcast_in_dim(x.array, lying, range(len(new), len(shape)))
+    repeats = x.repeats and (x.repeats[0], onto[x.repeats[1]])
+    return [Placed(array, order, repeats=repeats)]
 
 
 def _reshape(eqn: jex.JaxprEqn, arguments: list[Placed]) -> list[Placed]:
@@ -292,7 +344,7 @@ def _is_image_convolution(eqn: jex.JaxprEqn) -> bool:
     return len(x.shape) == 4 and same and eqn.params["batch_group_count"] == 1
 
 
-def _convolution(eqn: jex.JaxprEqn, x: Placed, w: Placed, *, winograd: bool) -> Placed:
+def _convolution(eqn: jex.JaxprEqn, x: Placed, w: Placed, form: Form, fold: bool) -> Placed:
     numbers, params = eqn.params["dimension_numbers"], eqn.params
     batch, features, *image = numbers.lhs_spec
     outputs, inputs, *taps = numbers.rhs_spec
@@ -303,8 +355,16 @@ def _convolution(eqn: jex.JaxprEqn, x: Placed, w: Placed, *, winograd: bool) -> 
         dilation=tuple(params["rhs_dilation"]),
         groups=params["feature_group_count"],
     )
-    y = convolve(
-        x.lying((batch, *image, features)), w.lying((*taps, inputs, outputs)), at, winograd=winograd
-    )
+    kernels = w.lying((*taps, inputs, outputs))
+    while fold and x.product is not None and x.product[2] == features:
+        x, vector, _ = x.product
+        kernels = scaled(kernels, at.groups, inputs=vector)
+    pixels = x.lying((batch, *image, features))
     batch, features, *image = numbers.out_spec
-    return Placed(y, (batch, *image, features))
+
+    def convolved(kernels: jax.Array) -> Placed:
+        y = convolve(pixels, kernels, at, form)
+        again = (lambda v: convolved(scaled(kernels, at.groups, outputs=v))) if fold else None
+        return Placed(y, (batch, *image, features), rescaled=again)
+
+    return convolved(kernels)

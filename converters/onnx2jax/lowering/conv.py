@@ -1,10 +1,12 @@
-"""The forms of a convolution that are fast on a CPU, channels last.
+"""The forms of a convolution that are fast, channels last.
 
 XLA:CPU runs a dense convolution at the rate of a matrix product where its channels are last, but
 a grouped one 25 to 60 times slower than the same arithmetic written as shifted multiply-adds, and
 one whose input is spread out by a stride, which is what a strided convolution's pullback is, with
 all the zeros between. Winograd's F(2,3) (Lavin and Gray, arXiv 1509.09308) multiplies 2.25 times
 less than a 3×3 convolution does.
+
+An accelerator's own convolutions are fast, but for few output channels.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,8 @@ SHALLOW = 4  # input channels of a group up to which shifted sums pay
 WINOGRAD_CHANNELS = 32  # fewer do not pay for the transforms
 NARROW = 4  # output channels up to which they had better not come last
 Pair = tuple[int, int]
+# Which forms are chosen: those of a CPU, with or without Winograd's, or those of an accelerator.
+Form = Literal["dense", "winograd", "native"]
 
 
 @dataclass(frozen=True)
@@ -52,30 +57,46 @@ class Geometry:
         return max((padded - extent) // self.stride[i] + 1, 0)
 
 
-def convolve(x: jax.Array, w: jax.Array, at: Geometry, *, winograd: bool = False) -> jax.Array:
+def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = "dense") -> jax.Array:
     """Convolve x (N, H, W, C) with w (rows, columns, C/groups, O) → (N, H', W', O).
 
     Args:
         x: the images, channels last.
         w: the kernels.
         at: where they are applied.
-        winograd: whether a dense 3×3 convolution may go through Winograd's transforms, whose
-            rounding is a few times larger and whose own pullback is slow.
+        form: "winograd" sends dense 3×3 convolutions through Winograd's transforms, whose rounding
+            is a few times larger and whose own pullback is slow; "native" is for accelerators.
     """
     kernel = w.shape[:2]
+    if form == "native":
+        return _native(x, w, at)
     if at.spread != (1, 1):
         if at.stride != (1, 1) or at.dilation != (1, 1):
             return _plain(x, w, at)
         if kernel == (1, 1):
             return _spread_pointwise(x, w, at)
-        narrow = at.groups == 1 and w.shape[3] <= NARROW
-        return _planes(x, w, at) if narrow else _phases(x, w, at, winograd)
+        return _planes(x, w, at) if _is_narrow(w, at) else _phases(x, w, at, form)
     if at.groups > 1:
         return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at)
     if kernel == (1, 1):
         return _pointwise(_cropped(x, at), w)
-    if winograd and _suits_winograd(x, w, at):
+    if form == "winograd" and _suits_winograd(x, w, at):
         return _winograd(x, w, at)
+    return _plain(x, w, at)
+
+
+def _is_narrow(w: jax.Array, at: Geometry) -> bool:
+    return at.groups == 1 and w.shape[3] <= NARROW
+
+
+def _native(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+    simple = at.stride == (1, 1) and at.dilation == (1, 1)
+    if simple and _is_narrow(w, at):
+        return _planes(x, w, at)
+    if at.spread != (1, 1):
+        # XLA knows the pullback of a strided convolution, for which GPUs have kernels, by a
+        # reversal of the kernel that it sees in the same program.
+        w = lax.rev(lax.optimization_barrier(lax.rev(w, (0, 1))), (0, 1))
     return _plain(x, w, at)
 
 
@@ -115,10 +136,10 @@ def _spread_pointwise(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
     return _padded(_pointwise(x, w), at.padding, at.spread)
 
 
-def _phases(x: jax.Array, w: jax.Array, at: Geometry, winograd: bool) -> jax.Array:
+def _phases(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """A convolution over spread pixels: each residue of the output meets a few taps, all dense."""
     rows, columns = at.output(x.shape[1:3], w.shape[:2])
-    phases = _by_residue(at, (rows, columns), partial(_phase, x, w, at, winograd))
+    phases = _by_residue(at, (rows, columns), partial(_phase, x, w, at, form))
     return interleaved(phases, 1)[:, :rows, :columns]
 
 
@@ -141,7 +162,7 @@ def _taps(at: Geometry, axis: int, residue: int, kernel: int) -> list[Pair]:
 
 
 def _phase(
-    x: jax.Array, w: jax.Array, at: Geometry, winograd: bool, residue: Pair, count: Pair
+    x: jax.Array, w: jax.Array, at: Geometry, form: Form, residue: Pair, count: Pair
 ) -> jax.Array:
     """A phase as a convolution with every so manieth tap."""
     kernel, padding = w, []
@@ -152,7 +173,7 @@ def _phase(
         kernel = lax.slice_in_dim(kernel, taps[0][0], taps[-1][0] + 1, at.spread[i], i)
         padding.append((-taps[0][1], count[i] + taps[-1][1] - x.shape[1 + i]))
     inner = Geometry(padding=(padding[0], padding[1]), groups=at.groups)
-    return convolve(x, kernel, inner, winograd=winograd)
+    return convolve(x, kernel, inner, form)
 
 
 def _planes(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
@@ -234,6 +255,17 @@ def _split(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
     alone = replace(at, groups=1)
     xs, ws = jnp.split(x, at.groups, 3), jnp.split(w, at.groups, 3)
     return jnp.concatenate([convolve(a, b, alone) for a, b in zip(xs, ws, strict=True)], 3)
+
+
+def scaled(
+    w: jax.Array, groups: int, inputs: jax.Array | None = None, outputs: jax.Array | None = None
+) -> jax.Array:
+    """Kernels (rows, columns, C/groups, O) for inputs, or outputs, each times a factor."""
+    if inputs is not None:
+        depth, outputs_of_group = w.shape[2], w.shape[3] // groups
+        factors = jnp.repeat(inputs.reshape(groups, depth).T, outputs_of_group, axis=1)
+        w = w * factors[None, None]
+    return w if outputs is None else w * outputs[None, None, None]
 
 
 # Winograd: F(2,3) for rows and columns

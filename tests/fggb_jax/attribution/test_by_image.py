@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from fggb_jax.attribution import by_image, jacobian
-from fggb_jax.attribution.by_image import Driven, Sharded
+from fggb_jax.attribution.by_image import Driven, Sharded, _walk_on
 from tolerances import assert_close
 
 BUDGET = 1 << 26
@@ -79,8 +79,8 @@ def test_products_of_any_number_of_gathered_maps(model, faces, gathered, monkeyp
 
 def test_nothing_is_sent_between_devices(model, faces):
     sharded = Sharded(model, "magnitude", "raw", BUDGET, jax.devices()[:2])
-    arguments = sharded._spread(faces[:2]), sharded._spread([rows(2), rows(2)])
-    text = sharded._walk.lower(sharded.model, *arguments).compile().as_text()
+    arguments = sharded._spread(faces[:2], 2), sharded._spread([rows(2), rows(2)], 2)
+    text = _walk_on.lower(*sharded._walk.args, sharded.model, *arguments).compile().as_text()
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute"):
         assert collective not in text
 
@@ -91,7 +91,7 @@ class Recorder:
     SIDE = 128
 
     def __init__(self, kept, at_once=1):
-        self.kept, self.at_once, self.walks = kept, at_once, 0
+        self.kept, self.at_once, self.embeds, self.walks = kept, at_once, at_once, 0
 
     def embed(self, images):
         return np.ones((len(images), 3), np.float32)

@@ -82,7 +82,7 @@ def test_winograd_equals_the_plain_form(padding, size):
     x, w = arrays(case, 0)
     assert _suits_winograd(x, w, at)
     # F(2,3) adds before it multiplies: a few times the rounding of the plain form.
-    assert_close(convolve(x, w, at, winograd=True), xla(x, w, at), relative=1e-5)
+    assert_close(convolve(x, w, at, "winograd"), xla(x, w, at), relative=1e-5)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
