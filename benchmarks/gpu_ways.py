@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PRECISIONS = "float32", "tf32", "bfloat16"
-MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}  # in JAX's words
+MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}  # in JAX's words
 
 
 class Case(NamedTuple):
@@ -47,7 +47,7 @@ class Work(NamedTuple):
     """A way, ready.
 
     Attributes:
-        run: everything, till the result (B, 2, H, W) is on the host.
+        run: everything, till the result (B, 2, H, W), P and Q, is on the host; of `pairs` Q alone.
         memory: bytes that it needs, or None; asked after a run.
         compile_s: seconds of compiling beforehand.
     """
@@ -66,11 +66,9 @@ def ours(case: Case, way: str) -> Work:
     import jax.numpy as jnp
 
     model = loaded(case.model)
-    if case.precision == "bfloat16":
-        model = model.astype(jnp.bfloat16)
     arrays = tuple(map(jnp.asarray, inputs(case)))
     with jax.default_matmul_precision(MATMUL[case.precision]):
-        return {"scan": _scan, "driven": _driven}[way](case, model, *arrays)
+        return {"scan": _scan, "driven": _driven, "pairs": _pairs}[way](case, model, *arrays)
 
 
 @cache
@@ -90,7 +88,8 @@ def _scan(case: Case, model: Any, images: Any, partners: Any) -> Work:
     from fggb_jax.attribution.walk import walk_image
 
     def one(model: Any, image: Any, partner: Any) -> Any:
-        return walk_image(model, image, lambda z: coefficients(z, partner)[0], case.chunk)
+        rows = lambda z: coefficients(z, partner)[0]  # noqa: E731
+        return walk_image(model, image, rows, case.chunk, products=_products(case))
 
     program, seconds = _compiled(jax.vmap(one, (None, 0, 0)), model, images, partners)
     return Work(
@@ -108,7 +107,7 @@ def _driven(case: Case, model: Any, images: Any, partners: Any) -> Work:
     from fggb_jax.attribution.walk import pull_image
 
     def forward(model: Any, images: Any, partners: Any) -> Any:
-        z, pulls = jax.vmap(partial(pull_image, model))(images)
+        z, pulls = jax.vmap(partial(pull_image, model, products=_products(case)))(images)
         return jax.vmap(coefficients)(z, partners)[0], pulls
 
     def step(carry: Any, pulls: Any, rows: Any, start: Any) -> Any:
@@ -134,6 +133,26 @@ def _driven(case: Case, model: Any, images: Any, partners: Any) -> Work:
         return np.asarray(carry)
 
     return Work(run, lambda: max(_planned(first), _planned(loop)), seconds + more)
+
+
+def _pairs(case: Case, model: Any, images: Any, partners: Any) -> Work:
+    """The public way, each image with its neighbour."""
+    import fggb_jax as fx
+
+    images, index = np.asarray(images), np.arange(case.batch).reshape(-1, 2)
+    precision = {"float32": "highest", "tf32": "high"}.get(case.precision, case.precision)
+
+    def run() -> np.ndarray:
+        found = fx.explain_pairs(model, images, index, threshold=0.3, precision=precision)
+        return np.stack([face.q[None] for e in found for face in (e.probe, e.gallery)])
+
+    return Work(run, lambda: None)
+
+
+def _products(case: Case) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.bfloat16 if case.precision == "bfloat16" else None
 
 
 def _compiled(function: Any, *arguments: Any, **options: Any) -> tuple[Any, float]:

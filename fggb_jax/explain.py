@@ -49,8 +49,9 @@ def explain(
         threshold: the cosine from which a pair is accepted; "auto" takes the card's, where
             `load_model` puts the one that `fggb verify PAIRS --calibrate` stored.
         precision: "highest" is full float32; "high" and "default" have faster and coarser matrix
-            products on GPU and TPU, and make no difference on a CPU; "bfloat16" has the whole
-            network and its gradients in that type (`FaceModel.astype`), the maps in float32.
+            products on GPU and TPU, and make no difference on a CPU; "bfloat16" pulls gradients
+            back in that type, on a CPU its products alone, from a forward pass in float32; maps
+            are float32.
         memory: a budget in bytes for what the method computes at once; where None 1 GiB, on an
             accelerator 4 GiB.
         progress: called as progress(done, total) while channels are finished.
@@ -122,8 +123,6 @@ class Request:
             raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
         value, source = _threshold(threshold, model.card)
         devices = tuple(devices or [default_device()])
-        if precision == "bfloat16":
-            model = model.astype(jax.numpy.bfloat16)
         return cls(model, chosen, options, value, source, precision, memory, devices)
 
     @property
@@ -138,9 +137,15 @@ class Request:
     @contextmanager
     def settings(self) -> Iterator[None]:
         """JAX's settings while something is computed."""
-        products = "default" if self.precision == "bfloat16" else self.precision
-        with jax.default_matmul_precision(products), jax.default_device(self.devices[0]):
+        # What is not pulled back, the forward pass above all, keeps its precision.
+        precision = "highest" if self.products is not None else self.precision
+        with jax.default_matmul_precision(precision), jax.default_device(self.devices[0]):
             yield
+
+    @property
+    def products(self) -> Any:
+        """The type of a pullback's products where it is not the network's own."""
+        return jax.numpy.bfloat16 if self.precision == "bfloat16" else None
 
     def explain(
         self, probe: Any, gallery: Any, progress: Callable[[int, int], None] | None = None
@@ -152,6 +157,7 @@ class Request:
             self.threshold,
             memory=self.memory,
             progress=progress,
+            products=self.products,
             **self.options,
         )
 

@@ -129,7 +129,13 @@ def _pair_by_pair(
 def _walker(asked: Request) -> Any:
     assert asked.walker is not None
     with asked.settings():
-        return asked.walker(asked.model, asked.devices, memory=asked.memory, **asked.options)
+        return asked.walker(
+            asked.model,
+            asked.devices,
+            memory=asked.memory,
+            products=asked.products,
+            **asked.options,
+        )
 
 
 def _reader(asked: Request, images: Any) -> Callable[[int], np.ndarray]:

@@ -79,6 +79,7 @@ def walker(
     devices: Sequence[Any],
     *,
     memory: int | None = None,
+    products: Any = None,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
     norms: str = "exact",
@@ -92,8 +93,8 @@ def walker(
     budget = limits().budget if memory is None else int(memory)
     try:
         if len(devices) == 1 and devices[0].platform == "cpu":
-            return Driven(model, gradient, embedding, budget)
-        return Sharded(model, gradient, embedding, budget, devices)
+            return Driven(model, gradient, embedding, budget, products)
+        return Sharded(model, gradient, embedding, budget, devices, products)
     except OptionError as error:
         kept = _least_kept(model, budget)
         raise OptionError(
@@ -113,13 +114,18 @@ class Driven:
     at_once = embeds = 1
 
     def __init__(
-        self, model: FaceModel, gradient: Gradient, embedding: Embedding, budget: int
+        self,
+        model: FaceModel,
+        gradient: Gradient,
+        embedding: Embedding,
+        budget: int,
+        products: Any = None,
     ) -> None:
         self.model = model
         self.gradient: Gradient = gradient
         self.embedding: Embedding = embedding
         least = _least_kept(model, budget)
-        self.plan = plan_walk(model, embedding, gradient, budget - least)
+        self.plan = plan_walk(model, embedding, gradient, budget - least, products=products)
         self.kept = budget - self.plan.bytes
 
     def embed(self, images: Faces) -> np.ndarray:
@@ -161,6 +167,7 @@ class Sharded:
         embedding: Embedding,
         budget: int,
         devices: Sequence[Any],
+        products: Any = None,
     ) -> None:
         self.at_once = len(devices)
         self.embeds = 16 * len(devices)
@@ -171,7 +178,7 @@ class Sharded:
         self.sharding = jax.NamedSharding(mesh, each)
         chunk = plan_scan(model, embedding, budget - self.kept)
         self._embed = partial(_embed_on, mesh, embedding)
-        self._walk = partial(_walk_on, mesh, embedding, gradient, chunk)
+        self._walk = partial(_walk_on, mesh, embedding, gradient, chunk, products)
 
     def embed(self, images: Faces) -> np.ndarray:
         spread = self._spread(images, self.embeds)
@@ -208,19 +215,20 @@ def _embed_on(mesh: Any, embedding: Embedding, model: FaceModel, images: Array) 
     return _each(mesh, embed, 1)(model, images)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _walk_on(
     mesh: Any,
     embedding: Embedding,
     gradient: Gradient,
     chunk: int,
+    products: Any,
     model: FaceModel,
     images: Array,
     rows: Array,
 ) -> Array:
     def walk(model: FaceModel, images: Array, rows: Array) -> Array:
         image, given = images[0], rows[0]
-        how = partial(walk_image, embedding=embedding, kind=gradient)
+        how = partial(walk_image, embedding=embedding, kind=gradient, products=products)
         return how(model, image, lambda _: given, chunk)[None]
 
     return _each(mesh, walk, 2)(model, images, rows)

@@ -148,6 +148,7 @@ def explain_fggb(
     *,
     memory: int | None = None,
     progress: Progress | None = None,
+    products: Any = None,
     gradient: Gradient = "magnitude",
     embedding: Embedding = "raw",
     norms: NormsOption = "exact",
@@ -155,7 +156,7 @@ def explain_fggb(
     """FGGB with compiled steps that are reused for every pair of a model: see `fggb`."""
     check(gradient, embedding, norms)
     kind = gradient if estimates.is_exact(norms) else "gradient"
-    plan = plan_walk(model, embedding, kind, memory, probe.dtype)
+    plan = plan_walk(model, embedding, kind, memory, probe.dtype, products)
     (z_a, steps_a), (z_b, steps_b) = (
         forward(model, image, plan, embedding, kind) for image in (probe, gallery)
     )

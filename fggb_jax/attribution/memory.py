@@ -18,7 +18,7 @@ from jax.extend import core as jex
 from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.pullback import Program, Pullback
 from fggb_jax.errors import OptionError
-from onnx2jax.lowering.conv import Form
+from onnx2jax.lowering.conv import DENSE, Form
 
 LARGEST_CHUNK = 32  # of a CPU's steps; larger ones bring nothing that was measured
 # Bytes that a step may work on, counted without XLA's fusion, which needs a fraction of them: the
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
     chunks: tuple[int, ...]
     threads: int
-    form: Form = "winograd"
+    form: Form = DENSE
     bytes: int = 0
 
     def limited(self, count: int) -> Plan:

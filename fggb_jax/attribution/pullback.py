@@ -27,6 +27,8 @@ from onnx2jax.lowering.channels_last import (
 )
 from onnx2jax.lowering.conv import Form
 
+WINOGRAD = Form(winograd=True)
+
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jit finds it fast
 class Program:
@@ -84,7 +86,7 @@ def prepare(
     x: Placed,
     finish: Callable[[Any], Any] | None = None,
     *,
-    form: Form = "winograd",
+    form: Form = WINOGRAD,
 ) -> tuple[Placed, Pullback]:
     """Evaluate a function of one array, and make its pullback ready.
 
@@ -92,7 +94,7 @@ def prepare(
         function: pure; array → array.
         x: its argument.
         finish: applied to what is pulled back, in the order of axes that x is named in.
-        form: see `convolve`; Winograd's kernels are 16/9 of the plain ones.
+        form: of the pullback's convolutions; Winograd's kernels are 16/9 of the plain ones.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that
@@ -109,8 +111,8 @@ def prepare(
     early, late = _divide(jaxpr, jaxpr.invars[:1])
     values = dict(zip(jaxpr.constvars, map(placed, closed.consts), strict=True))
     values[jaxpr.invars[0]] = x
-    # Without Winograd and folding: masks and embedding have the network's own rounding.
-    run(early, values, form="native" if form == "native" else "dense")
+    # Without folding and the like: masks and embedding have the network's own rounding.
+    run(early, values, form=Form(native=form.native))
     y = read(values, jaxpr.outvars[0])
 
     def backward(kernels: Sequence[Any], residuals: Sequence[Any], cotangent: Any) -> Any:
@@ -123,16 +125,18 @@ def prepare(
                 for v, x in zip(late.residuals, residuals, strict=True)
             },
         }
+        if form.native and form.operands is not None:
+            cotangent = cotangent.astype(form.operands)
         inner[late.cotangent] = Placed(cotangent, y.order)
         run(late.eqns, inner, form=form, fold=True)
         found = read(inner, late.result)
-        return finish(found.plain) if finish else found.lying(x.order)
+        return finish(found.plain.astype(x.array.dtype)) if finish else found.lying(x.order)
 
     kernels, residuals = (
         [values[v].array for v in names] for names in (late.kernels, late.residuals)
     )
     # A reversal stays where XLA's convolution looks for it: see `convolve`.
-    cheap = ("iota", "rev") if form == "native" else ("iota",)
+    cheap = ("iota", "rev") if form.native else ("iota",)
     return y, _prepared(backward, kernels, residuals, y.array, cheap)
 
 

@@ -55,10 +55,14 @@ class Method:
         return {**self.options, **options}
 
 
+# What every method takes: a budget in bytes, a callback, and the type of its products, or None.
+SHARED = ("memory", "progress", "products")
+
+
 def method(
     name: str, title: str, about: Callable[..., dict[str, Any]] = lambda *_: {}
 ) -> Callable[[Callable[..., PairMaps]], Callable[..., PairMaps]]:
-    """Register a method; its options are the keyword-only parameters after memory and progress."""
+    """Register a method; its options are the keyword-only parameters but those of `SHARED`."""
 
     def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
         if name in _METHODS:
@@ -67,7 +71,7 @@ def method(
         options = {
             p.name: p.default
             for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.name not in ("memory", "progress")
+            if p.kind is p.KEYWORD_ONLY and p.name not in SHARED
         }
         _METHODS[name] = Method(name, title, function, options, about)
         return function

@@ -151,6 +151,7 @@ def walk_image(
     *,
     embedding: Embedding = "raw",
     kind: Kind = "magnitude",
+    products: Any = None,
 ) -> Float[Array, "M ..."]:
     """For each row of coefficients the sum over all channels, as one traceable program.
 
@@ -163,8 +164,10 @@ def walk_image(
         chunk: channels at once.
         embedding: see `fggb`.
         kind: what of each gradient is summed.
+        products: the type that cotangents are pulled back in, such as bfloat16; the forward pass,
+            and so every mask, keeps its own.
     """
-    z, pull = pull_image(model, image, embedding=embedding, kind=kind)
+    z, pull = pull_image(model, image, embedding=embedding, kind=kind, products=products)
     seeds, size = jnp.eye(len(z), dtype=z.dtype), size_of(image.shape, kind)
     return scan_channels(pull, seeds, rows(z), size, chunk)
 
@@ -175,9 +178,11 @@ def pull_image(
     *,
     embedding: Embedding = "raw",
     kind: Kind = "magnitude",
+    products: Any = None,
 ) -> tuple[Array, Callable[[Array], Array]]:
     """The embedding, and a pytree that takes a cotangent of it to what `walk_image` sums."""
-    z, steps = _trace(model, image, embedding=embedding, kind=kind, form="native")
+    form = Form(native=True, operands=products)
+    z, steps = _trace(model, image, embedding=embedding, kind=kind, form=form)
     return z, jax.tree_util.Partial(_descend, steps)
 
 
@@ -190,10 +195,15 @@ def plan_walk(
     kind: Kind,
     memory: int | None,
     dtype: Any = jnp.float32,
+    products: Any = None,
 ) -> Plan:
-    """How the channels of an image of a dtype are walked within a budget in bytes."""
+    """How the channels of an image of a dtype are walked within a budget in bytes.
+
+    `products` is the type of a pullback's products, for accelerators of all that it computes.
+    """
     if not on_cpu():
-        return Plan((plan_scan(model, embedding, memory, dtype),), 1, "native")
+        chunk = plan_scan(model, embedding, memory, dtype)
+        return Plan((chunk,), 1, Form(native=True, operands=products))
 
     def planned(form: Form) -> Plan:
         how = {"embedding": embedding, "kind": kind, "form": form}
@@ -201,9 +211,9 @@ def plan_walk(
         return plan_steps(steps, len(z), memory)._replace(form=form)
 
     try:
-        return planned("winograd")
+        return planned(Form(winograd=True, operands=products))
     except OptionError:
-        return planned("dense")
+        return planned(Form(operands=products))
 
 
 def plan_scan(

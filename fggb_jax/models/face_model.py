@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,39 +85,6 @@ class FaceModel:
         images = as_float(images, (None, *self.card.size, 3), self.card.name)
         return _embed_batch(self, images)
 
-    def astype(self, dtype: Any) -> FaceModel:
-        """The same model with its network in another floating type, such as `jnp.bfloat16`.
-
-        Images, their preprocessing and the embedding stay float32, so whatever is computed from
-        embeddings and gradients does too.
-
-        Args:
-            dtype: of the floating parameters and of the network's activations.
-
-        Example:
-            >>> import jax.numpy as jnp, fggb_jax as fx
-            >>> card = fx.Card("mean-color", size=(8, 8), layout="HWC")
-            >>> model = fx.FaceModel(lambda p, x: p * x.mean((0, 1)), jnp.ones(3), card)
-            >>> coarse = model.astype(jnp.bfloat16)
-            >>> coarse.params.dtype.name, coarse(jnp.ones((8, 8, 3))).dtype.name
-            ('bfloat16', 'float32')
-        """
-        dtype = jnp.dtype(dtype)
-
-        def cast(x: Any) -> Any:
-            return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-        if dtype not in self._casts:
-            params = jax.tree.map(cast, self.params)
-            function = _InDtype(self.function, dtype)
-            self._casts[dtype] = FaceModel(function, params, self.card, self.sha256)
-        return self._casts[dtype]
-
-    @cached_property
-    def _casts(self) -> dict[Any, FaceModel]:
-        """Kept as long as this model, so that each explanation finds what the last one prepared."""
-        return {}
-
     @cached_property
     def dimension(self) -> int:
         """The number of channels N of the embedding.
@@ -166,35 +133,6 @@ class FaceModel:
     def __repr__(self) -> str:
         height, width = self.card.size
         return f"FaceModel({self.card.name!r}, {height}×{width} {self.card.color})"
-
-
-class _InDtype(NamedTuple):
-    """An embedding function whose input is cast to a type, and whose result to float32."""
-
-    function: EmbedFunction
-    dtype: Any
-
-    def __call__(self, params: Any, x: Any) -> Any:
-        return self._leave(self.function(params, self._enter(x)))
-
-    @property
-    def stages(self) -> tuple[EmbedFunction, ...]:
-        *inner, last = _cut(self.function)
-        if not inner:
-            return (self,)
-        first = inner.pop(0)
-        return (
-            lambda params, x: first(params, self._enter(x)),
-            *inner,
-            lambda params, x: self._leave(last(params, x)),
-        )
-
-    def _enter(self, x: Any) -> Any:
-        return x.astype(self.dtype)
-
-    @staticmethod
-    def _leave(z: Any) -> Any:
-        return z.astype(jnp.float32)
 
 
 def _cut(function: EmbedFunction) -> tuple[EmbedFunction, ...]:

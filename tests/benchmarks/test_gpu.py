@@ -27,7 +27,7 @@ def test_the_command_at_small_size(benchmarks, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "gpu-small.json").read_text("utf-8"))
     rows = {(row["precision"], row["way"]): row for row in found["rows"]}
-    assert len(rows) == 3 * 6
+    assert len(rows) == 3 * 7
     assert all(math.isfinite(row["seconds"]) for row in rows.values())
     for (precision, _), row in rows.items():
         assert row["one_minus_cosine"] < (2e-2 if precision == "bfloat16" else 1e-6)

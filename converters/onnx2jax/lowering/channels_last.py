@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core as jex
 
-from onnx2jax.lowering.conv import Form, Geometry, convolve, scaled
+from onnx2jax.lowering.conv import DENSE, Form, Geometry, convolve, scaled
 from onnx2jax.lowering.pool import scatter_to_maxima
 
 Order = tuple[int, ...]
@@ -99,7 +100,7 @@ def run(
     equations: Sequence[jex.JaxprEqn],
     values: dict[Any, Placed],
     *,
-    form: Form = "dense",
+    form: Form = DENSE,
     fold: bool = False,
 ) -> None:
     """Evaluate equations, adding their results to `values`.
@@ -107,7 +108,8 @@ def run(
     Args:
         equations: of a traced program, in order.
         values: of each variable that they read.
-        form: see `convolve`; "winograd" for what is not differentiated any more.
+        form: of convolutions. With `native` and `operands` all arithmetic is done in that type, but
+            that of primitives which are not known here, and sums.
         fold: whether parameters that are factors of channels go into kernels, as pays where these
             are computed once for many uses. It leaves unused equations behind.
     """
@@ -115,6 +117,7 @@ def run(
     for eqn in equations:
         arguments = [read(values, v) for v in eqn.invars]
         name = eqn.primitive.name
+        eqn, arguments = _retyped(eqn, arguments, form)
         if name == "conv_general_dilated" and _is_image_convolution(eqn):
             x, w = arguments
             results = [_convolution(eqn, x, w, form, fold)]
@@ -143,6 +146,35 @@ def bind(eqn: jex.JaxprEqn, arrays: Sequence[Any], **changed: Any) -> list[Any]:
     params = eqn.primitive.get_bind_params({**eqn.params, **changed})
     found = eqn.primitive.bind(*arrays, **params)
     return list(found) if eqn.primitive.multiple_results else [found]
+
+
+def _retyped(
+    eqn: jex.JaxprEqn, arguments: list[Placed], form: Form
+) -> tuple[jex.JaxprEqn, list[Placed]]:
+    """An equation of float32 with `form.operands`; what is not known, and a sum, as it is."""
+    name, full, narrow = eqn.primitive.name, np.dtype(np.float32), form.operands
+    if narrow is None or _inlined(eqn) is not None:
+        return eqn, arguments
+    if name == "conv_general_dilated":  # casts by itself, its kernels after factors went into them
+        return eqn, arguments
+    if not form.native and name != "dot_general":
+        return eqn, arguments
+    if name not in _RULES or name == "reduce_sum":
+        return eqn, [_cast(a, v, full) for a, v in zip(arguments, eqn.invars, strict=True)]
+    result = narrow if form.native else full
+    types = {key: result for key in _TYPES if eqn.params.get(key, narrow) in (None, full)}
+    eqn = eqn.replace(params={**eqn.params, **types})
+    return eqn, [_cast(a, v, narrow) for a, v in zip(arguments, eqn.invars, strict=True)]
+
+
+_TYPES = ("new_dtype", "preferred_element_type")
+
+
+def _cast(x: Placed, variable: Any, dtype: Any) -> Placed:
+    """A value of float32 in another type, whatever else is known of it kept as it is."""
+    if variable.aval.dtype != np.float32:
+        return x
+    return replace(x, array=jnp.asarray(x.array, dtype))
 
 
 # Calls

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,26 @@ SHALLOW = 4  # input channels of a group up to which shifted sums pay
 WINOGRAD_CHANNELS = 32  # fewer do not pay for the transforms
 NARROW = 4  # output channels up to which they had better not come last
 Pair = tuple[int, int]
-# Which forms are chosen: those of a CPU, with or without Winograd's, or those of an accelerator.
-Form = Literal["dense", "winograd", "native"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How convolutions are computed; by default so that they can be differentiated, on a CPU.
+
+    Attributes:
+        winograd: dense 3×3 ones by Winograd's transforms, whose rounding is a few times larger and
+            whose own pullback is slow.
+        native: as accelerators do it best.
+        operands: the type of what is multiplied, such as bfloat16; products are added in the
+            image's own. None for that one throughout.
+    """
+
+    winograd: bool = False
+    native: bool = False
+    operands: Any = None
+
+
+DENSE = Form()
 
 
 @dataclass(frozen=True)
@@ -57,59 +75,69 @@ class Geometry:
         return max((padded - extent) // self.stride[i] + 1, 0)
 
 
-def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = "dense") -> jax.Array:
+def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> jax.Array:
     """Convolve x (N, H, W, C) with w (rows, columns, C/groups, O) → (N, H', W', O).
 
     Args:
         x: the images, channels last.
         w: the kernels.
         at: where they are applied.
-        form: "winograd" sends dense 3×3 convolutions through Winograd's transforms, whose rounding
-            is a few times larger and whose own pullback is slow; "native" is for accelerators.
+        form: how.
     """
     kernel = w.shape[:2]
-    if form == "native":
-        return _native(x, w, at)
+    if form.native:
+        return _native(x, w, at, form)
     if at.spread != (1, 1):
         if at.stride != (1, 1) or at.dilation != (1, 1):
-            return _plain(x, w, at)
+            return _plain(x, w, at, form)
         if kernel == (1, 1):
-            return _spread_pointwise(x, w, at)
-        return _planes(x, w, at) if _is_narrow(w, at) else _phases(x, w, at, form)
+            return _spread_pointwise(x, w, at, form)
+        return _planes(x, w, at, form) if _is_narrow(w, at) else _phases(x, w, at, form)
     if at.groups > 1:
-        return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at)
+        return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at, form)
     if kernel == (1, 1):
-        return _pointwise(_cropped(x, at), w)
-    if form == "winograd" and _suits_winograd(x, w, at):
-        return _winograd(x, w, at)
-    return _plain(x, w, at)
+        return _pointwise(_cropped(x, at), w, form)
+    if form.winograd and _suits_winograd(x, w, at):
+        return _winograd(x, w, at, form)
+    return _plain(x, w, at, form)
 
 
 def _is_narrow(w: jax.Array, at: Geometry) -> bool:
     return at.groups == 1 and w.shape[3] <= NARROW
 
 
-def _native(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _native(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
+    x, w = _operands(form, x, w)
     simple = at.stride == (1, 1) and at.dilation == (1, 1)
     if simple and _is_narrow(w, at):
-        return _planes(x, w, at)
+        return _planes(x, w, at, form)
     if at.spread != (1, 1):
         # XLA knows the pullback of a strided convolution, for which GPUs have kernels, by a
         # reversal of the kernel that it sees in the same program.
         w = lax.rev(lax.optimization_barrier(lax.rev(w, (0, 1))), (0, 1))
-    return _plain(x, w, at)
+    return _plain(x, w, at, form)
 
 
-def _plain(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _operands(form: Form, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return (a, b) if form.operands is None else (a.astype(form.operands), b.astype(form.operands))
+
+
+def _product(a: jax.Array, b: jax.Array, numbers: Any, form: Form) -> jax.Array:
+    return lax.dot_general(*_operands(form, a, b), numbers, preferred_element_type=a.dtype)
+
+
+def _plain(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
+    image, kernels = _operands(form, x, w)
     return lax.conv_general_dilated(
-        x,
-        w,
+        image,
+        kernels,
         at.stride,
         at.padding,
         at.spread,
         at.dilation,
         ("NHWC", "HWIO", "NHWC"),
         at.groups,
+        preferred_element_type=None if form.operands is None else x.dtype,
     )
 
 
@@ -125,15 +153,15 @@ def _cropped(x: jax.Array, at: Geometry) -> jax.Array:
     return _padded(x, at.padding)[:, :: at.stride[0], :: at.stride[1]]
 
 
-def _pointwise(x: jax.Array, w: jax.Array) -> jax.Array:
+def _pointwise(x: jax.Array, w: jax.Array, form: Form) -> jax.Array:
     """Each pixel of the result depends on the same pixel of the image alone: a matrix product."""
-    return lax.dot_general(x, w[0, 0], (((3,), (0,)), ((), ())))
+    return _product(x, w[0, 0], (((3,), (0,)), ((), ())), form)
 
 
-def _spread_pointwise(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _spread_pointwise(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     if at.groups > 1:
-        return _padded(convolve(x, w, Geometry(groups=at.groups)), at.padding, at.spread)
-    return _padded(_pointwise(x, w), at.padding, at.spread)
+        return _padded(convolve(x, w, Geometry(groups=at.groups), form), at.padding, at.spread)
+    return _padded(_pointwise(x, w, form), at.padding, at.spread)
 
 
 def _phases(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
@@ -176,12 +204,13 @@ def _phase(
     return convolve(x, kernel, inner, form)
 
 
-def _planes(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _planes(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """Phases of few output channels, an image's three: they lie as planes, not last.
 
     One matrix product makes an image for each tap; each phase sums some of them, shifted.
     """
-    products = lax.dot_general(w, x, (((2,), (3,)), ((), ())))  # (rows, columns, O, N, H, W)
+    numbers = (((2,), (3,)), ((), ()))
+    products = _product(w, x, numbers, form)  # (rows, columns, O, N, H, W)
     rows, columns = at.output(x.shape[1:3], w.shape[:2])
 
     def phase(residue: Pair, count: Pair) -> jax.Array:
@@ -250,11 +279,11 @@ def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Arra
     return x[..., channel], weights
 
 
-def _split(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _split(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """A grouped convolution of deep groups: one convolution each."""
     alone = replace(at, groups=1)
     xs, ws = jnp.split(x, at.groups, 3), jnp.split(w, at.groups, 3)
-    return jnp.concatenate([convolve(a, b, alone) for a, b in zip(xs, ws, strict=True)], 3)
+    return jnp.concatenate([convolve(a, b, alone, form) for a, b in zip(xs, ws, strict=True)], 3)
 
 
 def scaled(
@@ -282,7 +311,7 @@ def _suits_winograd(x: jax.Array, w: jax.Array, at: Geometry) -> bool:
     return plain and min(inputs, outputs) >= WINOGRAD_CHANNELS and min(x.shape[1:3]) >= 4
 
 
-def _winograd(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _winograd(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """Blocks of 2×2 outputs from blocks of 4×4 pixels, as sixteen matrix products."""
     rows, columns = at.output(x.shape[1:3], (3, 3))
     high, wide = -(-rows // 2), -(-columns // 2)
@@ -295,13 +324,15 @@ def _winograd(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
         [x[:, i : i + 2 * high : 2, j : j + 2 * wide : 2] for j in range(4)] for i in range(4)
     ]
     blocks = _transformed(_INPUT, pixels)
-    products = [[_block_product(blocks[a][b], kernels[a][b]) for b in range(4)] for a in range(4)]
+    product = partial(_block_product, form)
+    products = [[product(blocks[a][b], kernels[a][b]) for b in range(4)] for a in range(4)]
     return interleaved(_transformed(_OUTPUT, products), 1)[:, :rows, :columns]
 
 
-def _block_product(block: jax.Array, kernel: jax.Array) -> jax.Array:
+def _block_product(form: Form, block: jax.Array, kernel: jax.Array) -> jax.Array:
     # The transformed block is written once; fused into the product it would be read badly.
-    return lax.dot_general(lax.optimization_barrier(block), kernel, (((3,), (0,)), ((), ())))
+    block = lax.optimization_barrier(block)
+    return _product(block, kernel, (((3,), (0,)), ((), ())), form)
 
 
 def _transformed(

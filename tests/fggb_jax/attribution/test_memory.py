@@ -11,6 +11,8 @@ import networks
 import onnx2jax
 from fggb_jax.attribution import jacobian, walk
 from fggb_jax.attribution.memory import LARGEST_CHUNK, plan_chunk, plan_steps
+from fggb_jax.attribution.pullback import WINOGRAD
+from onnx2jax.lowering.conv import DENSE
 from tolerances import assert_close
 
 CARD = fx.Card("small", size=(112, 112))
@@ -54,7 +56,7 @@ def steps():
     """Prepared pullbacks, the image's first."""
     model = fx.load_model(network_proto(), card=CARD)
     assert len(model.stages) > 3
-    forward = functools.partial(walk.prepared, embedding="raw", kind="magnitude", form="winograd")
+    forward = functools.partial(walk.prepared, embedding="raw", kind="magnitude", form=WINOGRAD)
     return forward(model, jnp.zeros(IMAGE.shape))[1]
 
 
@@ -91,7 +93,7 @@ def test_without_room_for_winograds_kernels_the_plain_ones_give_the_same_maps():
     pair = np.random.default_rng(0).random((2, *IMAGE.shape), dtype=np.float32)
     plan = functools.partial(walk.plan_walk, model, "raw", "magnitude")
     large, small = 400 << 20, 64 << 20
-    assert (plan(large).form, plan(small).form) == ("winograd", "dense")
+    assert (plan(large).form, plan(small).form) == (WINOGRAD, DENSE)
     maps = [fx.explain(model, *pair, threshold=0.3, memory=m).probe.p for m in (large, small)]
     assert_close(*maps, relative=1e-4)
 

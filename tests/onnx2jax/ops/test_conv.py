@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from onnx2jax.lowering.channels_last import channels_last
-from onnx2jax.lowering.conv import Geometry, _suits_winograd, convolve
+from onnx2jax.lowering.conv import Form, Geometry, _suits_winograd, convolve
 from tolerances import assert_close
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -56,6 +56,7 @@ def xla(x, w, at):
 @hypothesis.settings(max_examples=25, deadline=None)
 def test_our_forms_equal_xlas_own(case, seed):
     (x, w), at = arrays(case, seed), case[2]
+    assert_close(convolve(x, w, at, Form(native=True)), xla(x, w, at), relative=1e-5)
     ours = convolve(x, w, at)
     assert ours.shape[1:3] == at.output(x.shape[1:3], w.shape[:2])
     assert_close(ours, xla(x, w, at), relative=1e-4)
@@ -82,7 +83,7 @@ def test_winograd_equals_the_plain_form(padding, size):
     x, w = arrays(case, 0)
     assert _suits_winograd(x, w, at)
     # F(2,3) adds before it multiplies: a few times the rounding of the plain form.
-    assert_close(convolve(x, w, at, "winograd"), xla(x, w, at), relative=1e-5)
+    assert_close(convolve(x, w, at, Form(winograd=True)), xla(x, w, at), relative=1e-5)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
