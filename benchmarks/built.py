@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "tests" / "support"))
 import networks
 
 BUILT: dict[str, Callable[[], onnx.ModelProto]] = {
-    "mobilefacenet-512": networks.mobilefacenet,
+    "mobilefacenet-512": lambda: networks.mobilefacenet(scale=2),
     "iresnet-18": lambda: networks.iresnet((2, 2, 2, 2)),
     "iresnet-50": lambda: networks.iresnet((3, 4, 14, 3)),
     "iresnet-100": lambda: networks.iresnet((3, 13, 30, 3)),

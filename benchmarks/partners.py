@@ -46,7 +46,7 @@ def load(name: str) -> fx.FaceModel:
     card = fx.Card(
         BUILT, size=(112, 112), mean=(0.5,) * 3, std=(0.5,) * 3, template="arcface-112", threshold=0
     )
-    return fx.load_model(networks.mobilefacenet(), card=card)
+    return fx.load_model(networks.mobilefacenet(scale=2), card=card)
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
