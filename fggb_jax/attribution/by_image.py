@@ -2,7 +2,7 @@
 
 Ĝ depends on one image only, so one walk over an image's channels gives its maps P for any number of
 partners, and its own mean map Q. What explains an image that way is a walker: `Driven` is the
-engine of CPUs, `Sharded` one program over devices, an image on each.
+engine of CPUs, `Sharded` one program over devices, as many images on each.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Driven:
 
 
 class Sharded:
-    """An image on each of several devices, by one program without communication between them."""
+    """Images on one or several devices, by one program without communication between them."""
 
     def __init__(
         self,
@@ -169,27 +169,29 @@ class Sharded:
         devices: Sequence[Any],
         products: Any = None,
     ) -> None:
-        self.at_once = len(devices)
+        self.devices = len(devices)
+        self.at_once = limits().images * len(devices)
         self.embeds = 16 * len(devices)
         self.kept = _least_kept(model, budget)
         mesh = jax.sharding.Mesh(np.asarray(devices), ("images",))
         everywhere, each = jax.P(), jax.P("images")
         self.model = jax.device_put(model, jax.NamedSharding(mesh, everywhere))
         self.sharding = jax.NamedSharding(mesh, each)
-        chunk = plan_scan(model, embedding, budget - self.kept)
+        self.chunk = plan_scan(model, embedding, budget - self.kept)
         self._embed = partial(_embed_on, mesh, embedding)
-        self._walk = partial(_walk_on, mesh, embedding, gradient, chunk, products)
+        self._walk = partial(_walk_on, mesh, embedding, gradient, products)
 
     def embed(self, images: Faces) -> np.ndarray:
         spread = self._spread(images, self.embeds)
         return np.asarray(self._embed(self.model, spread))[: len(images)]
 
     def walk(self, images: Faces, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        # Few programs: the number of rows is a power of two.
-        most = 1 << (max(map(len, rows)) - 1).bit_length()
+        # Few programs: the numbers of rows, and of images on a device, are powers of two.
+        most = _power_of_two(max(map(len, rows)))
         padded = [np.pad(row, ((0, most - len(row)), (0, 0))) for row in rows]
-        spread = (self._spread(x, self.at_once) for x in (images, padded))
-        found = self._walk(self.model, *spread)
+        each = _power_of_two(-(-len(images) // self.devices))
+        spread = (self._spread(x, each * self.devices) for x in (images, padded))
+        found = self._walk(max(self.chunk // each, 1), self.model, *spread)
         return [x[: len(row)] for x, row in zip(np.asarray(found), rows, strict=False)]
 
     def multiply(self, image: np.ndarray, rows: np.ndarray, progress: Progress | None) -> Any:
@@ -202,6 +204,11 @@ class Sharded:
         """So many over the devices, the last one again where there are too few."""
         missing = count - len(values)
         return jax.device_put(np.stack([*values, *[values[-1]] * missing]), self.sharding)
+
+
+def _power_of_two(count: int) -> int:
+    """The least that is not smaller."""
+    return 1 << (count - 1).bit_length()
 
 
 # Compiled once for all walkers of such a model on such devices.
@@ -220,16 +227,18 @@ def _walk_on(
     mesh: Any,
     embedding: Embedding,
     gradient: Gradient,
-    chunk: int,
     products: Any,
+    chunk: int,
     model: FaceModel,
     images: Array,
     rows: Array,
 ) -> Array:
-    def walk(model: FaceModel, images: Array, rows: Array) -> Array:
-        image, given = images[0], rows[0]
+    def one(model: FaceModel, image: Array, rows: Array) -> Array:
         how = partial(walk_image, embedding=embedding, kind=gradient, products=products)
-        return how(model, image, lambda _: given, chunk)[None]
+        return how(model, image, lambda _: rows, chunk)
+
+    def walk(model: FaceModel, images: Array, rows: Array) -> Array:
+        return jax.vmap(one, (None, 0, 0))(model, images, rows)
 
     return _each(mesh, walk, 2)(model, images, rows)
 

@@ -32,15 +32,17 @@ class Limits(NamedTuple):
     Attributes:
         budget: bytes.
         chunk: cotangents at once; larger ones bring nothing that was measured.
+        images: that share a chunk, where there are many: one forward pass and one answer for all.
     """
 
     budget: int
     chunk: int
+    images: int
 
 
 def limits() -> Limits:
     """Those of the device that JAX works on; an accelerator has at least 8 GiB."""
-    return Limits(1 << 30, LARGEST_CHUNK) if on_cpu() else Limits(4 << 30, 256)
+    return Limits(1 << 30, LARGEST_CHUNK, 1) if on_cpu() else Limits(4 << 30, 256, 4)
 
 
 class Plan(NamedTuple):

@@ -115,6 +115,9 @@ def _native(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
         # XLA knows the pullback of a strided convolution, for which GPUs have kernels, by a
         # reversal of the kernel that it sees in the same program.
         w = lax.rev(lax.optimization_barrier(lax.rev(w, (0, 1))), (0, 1))
+    elif at.groups > 1 and 1 < w.shape[2] <= SHALLOW:
+        # Libraries have kernels for depthwise convolutions, and none that is good for these.
+        return _shifted(x, w, at)
     return _plain(x, w, at, form)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tiny
 from fggb_jax.attribution import by_image, jacobian
 from fggb_jax.attribution.by_image import Driven, Sharded, _walk_on
+from fggb_jax.attribution.memory import Limits
 from tolerances import assert_close
 
 BUDGET = 1 << 26
@@ -29,13 +30,16 @@ def rows(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, tiny.N)).astype(np.float32)
 
 
+@pytest.mark.parametrize("on_each", [1, 4])
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
-def test_walkers_agree_on_any_number_of_rows(model, faces, gradient):
+def test_walkers_agree_on_any_number_of_rows(model, faces, gradient, on_each, monkeypatch):
+    monkeypatch.setattr(by_image, "limits", lambda: Limits(BUDGET, 8, on_each))
     driven = Driven(model, gradient, "normalized", BUDGET)
     sharded = Sharded(model, gradient, "normalized", BUDGET, jax.devices()[:2])
-    assert sharded.at_once == 2
+    assert sharded.at_once == 2 * on_each
     assert_close(driven.embed(faces[:2]), sharded.embed(faces[:2]))
-    for asked in ([rows(1), rows(5)], [rows(3)]):  # one of two devices may have nothing to do
+    asked_for = [[rows(1), rows(5)], [rows(3)]]  # one of two devices may have nothing to do
+    for asked in asked_for if on_each == 1 else [*asked_for, [rows(2)] * 3, [rows(1)] * 6]:
         images = faces[: len(asked)]
         found = driven.walk(images, asked), sharded.walk(images, asked)
         for ours, theirs, wanted in zip(*found, asked, strict=True):
@@ -80,7 +84,7 @@ def test_products_of_any_number_of_gathered_maps(model, faces, gathered, monkeyp
 def test_nothing_is_sent_between_devices(model, faces):
     sharded = Sharded(model, "magnitude", "raw", BUDGET, jax.devices()[:2])
     arguments = sharded._spread(faces[:2], 2), sharded._spread([rows(2), rows(2)], 2)
-    text = _walk_on.lower(*sharded._walk.args, sharded.model, *arguments).compile().as_text()
+    text = _walk_on.lower(*sharded._walk.args, 2, sharded.model, *arguments).compile().as_text()
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute"):
         assert collective not in text
 
