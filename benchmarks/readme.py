@@ -142,12 +142,54 @@ photographs recur, and where the time goes.
 {table(("model", "pairs", "a second", *stages), rows)}"""
 
 
+TITLES = ("JAX", "jax"), ("PyTorch", "torch")
+
+
+def gpu() -> str:
+    """The best of each side for each network and precision."""
+    found = load("gpu")
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in found["rows"]:
+        sides = best.setdefault((row["model"], row["precision"]), {})
+        before = sides.get(row["side"], row)
+        each = [r["seconds"] / r["batch"] for r in (row, before)]
+        sides[row["side"]] = row if each[0] < each[1] else before
+    rows = []
+    for (model, precision), sides in best.items():
+        ours, torch = sides["ours"], sides["torch"]
+        times = [r["seconds"] / r["batch"] for r in (ours, torch)]
+        rates = [f"{100 * r['rate_fraction']:.0f} %" for r in (ours, torch)]
+        off = [
+            f"{r['one_minus_cosine']:.0e}" if "one_minus_cosine" in r else "" for r in (ours, torch)
+        ]
+        rows.append(
+            (
+                *(model, precision, f"{1e3 * times[0]:.1f}", f"{1e3 * times[1]:.1f}"),
+                *(f"{times[1] / times[0]:.2f}×", " / ".join(rates), " / ".join(filter(None, off))),
+            )
+        )
+    header = (
+        *("model", "precision", "ours, ms an image", "PyTorch's best", "ratio"),
+        *("of the rate", "1 − cos of the maps"),
+    )
+    device = found["devices"]["ours"].partition(": ")[2]
+    versions = [f"{title} {found['environment']['versions'][name]}" for title, name in TITLES]
+    return f"""**On a GPU** (`python benchmarks/gpu.py`, [all ways](benchmarks/results/gpu.md)): all
+channels of eight images on one {device}, {" and ".join(versions)}; each side's share of the
+rate that a large matrix product has, and its maps' error to ours in float32.
+
+{table(header, rows)}"""
+
+
 def measured(*sections: tuple[str, Callable[[], str]]) -> str:
     """Those sections whose figures have been measured."""
     return "".join(f"\n\n{write()}" for name, write in sections if (RESULTS / name).is_file())
 
 
-LATER = (("memory.md", memory), ("partners.json", partners), ("pipeline.json", pipeline))
+LATER = (
+    *(("gpu.json", gpu), ("memory.md", memory)),
+    *(("partners.json", partners), ("pipeline.json", pipeline)),
+)
 
 
 def figures() -> str:
