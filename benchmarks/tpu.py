@@ -20,7 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -38,7 +38,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import fggb_jax as fx
 import onnx2jax
-from fggb_jax.attribution.jacobian import channel_map, scan_channels
+from fggb_jax.attribution.fggb import coefficients
+from fggb_jax.attribution.walk import walk_image
 
 GIB = 1 << 30
 # Compiling as fast as XLA can.
@@ -110,27 +111,21 @@ def cases() -> Iterator[Case]:
 
 
 @cache
-def face_model(name: str, precision: str) -> fx.FaceModel:
+def face_model(name: str) -> fx.FaceModel:
     """A network lowered for TPUs."""
     network = onnx2jax.load(BUILT[name](), target="tpu")
-    model = fx.FaceModel(lambda p, x: network(p, x[None])[0], network.params, card(name))
-    return model if precision == "float32" else model.astype(jnp.bfloat16)
+    return fx.FaceModel(lambda p, x: network(p, x[None])[0], network.params, card(name))
 
 
-def maps(model: Any, image: Any, partner: Any, chunk: int) -> Any:
-    """P and Q of one image, (2, H, W), the embedding of the other one given."""
-    z, pull = jax.vjp(model, image)
-    w = z * partner / (jnp.linalg.norm(z) * jnp.linalg.norm(partner))
-    rows = jnp.stack([w, jnp.full_like(w, 1 / len(w))])
-    value = lambda cotangent: channel_map(pull(cotangent)[0], "magnitude")  # noqa: E731
-    return scan_channels(value, jnp.eye(len(z)), rows, image.shape[:2], chunk)
+def whole(case: Case) -> Callable[..., Any]:
+    """All of FGGB for a batch of images, the embeddings of the other ones given."""
+    products = jnp.bfloat16 if case.precision == "bfloat16" else None
 
+    def maps(model: Any, image: Any, partner: Any) -> Any:
+        rows = lambda z: coefficients(z, partner)[0]  # noqa: E731
+        return walk_image(model, image, rows, case.chunk, products=products)
 
-def whole(chunk: int) -> Callable[..., Any]:
-    """All of FGGB for a batch of images."""
-    return lambda model, images, partners: jax.vmap(partial(maps, model, chunk=chunk))(
-        images, partners
-    )
+    return jax.vmap(maps, (None, 0, 0))
 
 
 def forward(model: Any, images: Any, partners: Any) -> Any:
@@ -149,13 +144,13 @@ def mesh(chip: str) -> Any:
 def compiled(case: Case, program: Callable[..., Any]) -> tuple[Any, float]:
     """A program for the four chips, and the CPU seconds that it took, which no load changes."""
     devices = mesh(case.chip)
-    model = face_model(case.model, case.precision)
+    model = face_model(case.model)
     copied, sharded = (NamedSharding(devices, PartitionSpec(*axes)) for axes in ((), ("images",)))
     count = devices.size * case.batch
     images = jax.ShapeDtypeStruct((count, *model.card.size, 3), jnp.float32)
     partners = jax.ShapeDtypeStruct((count, model.card.dimension), jnp.float32)
     start = time.process_time()
-    with jax.default_matmul_precision("highest" if case.precision == "float32" else "default"):
+    with jax.default_matmul_precision("highest"):
         jitted = jax.jit(program, in_shardings=(copied, sharded, sharded), out_shardings=sharded)
         traced = jitted.trace(jax.eval_shape(lambda: model), images, partners)
     found = traced.lower(lowering_platforms=("tpu",)).compile(compiler_options=COMPILER)
@@ -170,7 +165,7 @@ def forward_cost(case: Case) -> dict[str, float]:
 @cache
 def floor(name: str) -> float:
     """Operations of one forward pass of one image, as the network is written."""
-    model = face_model(name, "float32")
+    model = face_model(name)
     image = jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
     return jax.jit(lambda model, x: model(x)).lower(model, image).cost_analysis()["flops"]
 
@@ -184,7 +179,7 @@ def collectives(program: Any) -> int:
 def examine(case: Case) -> dict[str, Any]:
     """What XLA says of one case."""
     before = forward_cost(dataclasses.replace(case, chunk=0))
-    program, seconds = compiled(case, whole(case.chunk))
+    program, seconds = compiled(case, whole(case))
     cost, memory = program.cost_analysis(), program.memory_analysis()
     chip, channels = CHIPS[case.chip], card(case.model).dimension
     flops, traffic = (cost[k] - before[k] for k in ("flops", "bytes accessed"))

@@ -116,15 +116,11 @@ def prepare(
     y = read(values, jaxpr.outvars[0])
 
     def backward(kernels: Sequence[Any], residuals: Sequence[Any], cotangent: Any) -> Any:
-        inner = {
-            **{
-                v: parameter(x, values[v].order) for v, x in zip(late.kernels, kernels, strict=True)
-            },
-            **{
-                v: Placed(x, values[v].order)
-                for v, x in zip(late.residuals, residuals, strict=True)
-            },
-        }
+        inner = {}
+        for v, array in zip(late.kernels, kernels, strict=True):
+            inner[v] = parameter(array, values[v].order)
+        for v, array in zip(late.residuals, residuals, strict=True):
+            inner[v] = Placed(array, values[v].order)
         if form.native and form.operands is not None:
             cotangent = cotangent.astype(form.operands)
         inner[late.cotangent] = Placed(cotangent, y.order)
@@ -171,10 +167,10 @@ def _divide(
     moved, wanted = _reached(jaxpr, jaxpr.invars[-1:]), set(_variables(jaxpr.outvars[-1:]))
     late = []
     for eqn in reversed(jaxpr.eqns):
+        if wanted.isdisjoint(eqn.outvars):
+            continue
         depends = not moved.isdisjoint(eqn.outvars)
-        if (depends or eqn.primitive.name in cheap or _broadcasts(eqn)) and not wanted.isdisjoint(
-            eqn.outvars
-        ):
+        if depends or eqn.primitive.name in cheap or _broadcasts(eqn):
             late.append(eqn)
             wanted = wanted.difference(eqn.outvars).union(_variables(eqn.invars))
     late.reverse()

@@ -142,9 +142,9 @@ def test_path_string_and_bytes_give_the_same(model, resnet_path):
 
 
 def test_quick(resnet_path):
-    start = time.perf_counter()
+    start = time.process_time()
     dlib2onnx.convert(resnet_path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_missing_file(tmp_path):

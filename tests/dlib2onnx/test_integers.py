@@ -126,12 +126,12 @@ def test_a_huge_count_allocates_nothing():
 
 @pytest.mark.parametrize("raw", [b"\x01\x01" * 2**21, b"\x00" * 2**22, b"\x0f" * 2**22])
 def test_hostile_megabytes_are_quick(raw):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         IntegerReader(raw).take(2**21, "x")
     except DlibFormatError as error:
         assert raw[0] != 1, error  # noqa: PT017
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -149,9 +149,9 @@ def test_published_file_truncated_within_its_head(published):
 @given(data=st.data())
 def test_published_file_truncated_anywhere(published, data):
     size = data.draw(st.integers(0, len(published) - 1))
-    start = time.perf_counter()
+    start = time.process_time()
     assert refused(memoryview(published)[:size], resnet.face_recognition())
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @settings(max_examples=25, deadline=None)
@@ -168,10 +168,10 @@ def test_published_file_with_flipped_bytes(published, data):
 
 @pytest.mark.parametrize("number", [5, 68])
 def test_a_landmark_predictor_is_no_network(models_folder, number):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DlibFormatError, match="version: length is negative"):
         convert(models_folder / f"shape_predictor_{number}_face_landmarks.dat")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_what_the_loss_keeps(dlib_format, small, small_file):
