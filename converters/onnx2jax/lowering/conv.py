@@ -84,7 +84,12 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> ja
         at: where they are applied.
         form: how.
     """
+    if form.native:
+        x, w = _operands(form, x, w)
     kernel = w.shape[:2]
+    narrow = at.groups == 1 and w.shape[3] <= NARROW and kernel != (1, 1)
+    if narrow and at.stride == (1, 1) and at.dilation == (1, 1):
+        return _planes(x, w, at, form)
     if form.native:
         return _native(x, w, at, form)
     if at.spread != (1, 1):
@@ -92,7 +97,7 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> ja
             return _plain(x, w, at, form)
         if kernel == (1, 1):
             return _spread_pointwise(x, w, at, form)
-        return _planes(x, w, at, form) if _is_narrow(w, at) else _phases(x, w, at, form)
+        return _phases(x, w, at, form)
     if at.groups > 1:
         return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at, form)
     if kernel == (1, 1):
@@ -102,15 +107,7 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> ja
     return _plain(x, w, at, form)
 
 
-def _is_narrow(w: jax.Array, at: Geometry) -> bool:
-    return at.groups == 1 and w.shape[3] <= NARROW
-
-
 def _native(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
-    x, w = _operands(form, x, w)
-    simple = at.stride == (1, 1) and at.dilation == (1, 1)
-    if simple and _is_narrow(w, at):
-        return _planes(x, w, at, form)
     if at.spread != (1, 1):
         # XLA knows the pullback of a strided convolution, for which GPUs have kernels, by a
         # reversal of the kernel that it sees in the same program.
@@ -208,12 +205,17 @@ def _phase(
 
 
 def _planes(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
-    """Phases of few output channels, an image's three: they lie as planes, not last.
+    """Few output channels, an image's three, in phases of spread pixels: as planes, not last.
 
     One matrix product makes an image for each tap; each phase sums some of them, shifted.
     """
-    numbers = (((2,), (3,)), ((), ()))
-    products = _product(w, x, numbers, form)  # (rows, columns, O, N, H, W)
+    # A CPU transposes x or the products, and behind the barrier does not mix that, number by
+    # number, with what makes x.
+    x = x if form.native else lax.optimization_barrier(x)
+    if form.native or w.size // w.shape[2] > w.shape[2]:
+        products = _product(w, x, (((2,), (3,)), ((), ())), form)  # (rows, columns, O, N, H, W)
+    else:
+        products = _product(x, w, (((3,), (2,)), ((), ())), form).transpose(3, 4, 5, 0, 1, 2)
     rows, columns = at.output(x.shape[1:3], w.shape[:2])
 
     def phase(residue: Pair, count: Pair) -> jax.Array:
@@ -276,10 +278,18 @@ def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Arra
     weights = w[:, :, place, np.arange(outputs)]
     if np.array_equal(channel, np.arange(x.shape[3])):
         return x, weights
-    if depth == of_group:  # a turn within each group: no gather
-        turned = x.reshape(*x.shape[:3], groups, depth)
-        return jnp.roll(turned, -within, -1).reshape(x.shape), weights
-    return x[..., channel], weights
+    return _turned(x, depth, within) if depth == of_group else x[..., channel], weights
+
+
+def _turned(x: jax.Array, depth: int, within: int) -> jax.Array:
+    """Each group's channels rolled by `within`, which is not 0.
+
+    From two contiguous shifts of all memory: a roll of so short an axis goes number by number.
+    """
+    memory = jnp.pad(x.reshape(-1), (depth - within, within))
+    later, earlier = (memory[start : start + x.size].reshape(x.shape) for start in (depth, 0))
+    stays = np.arange(x.shape[3]) % depth + within < depth
+    return jnp.where(stays[None, None, None], later, earlier)
 
 
 def _split(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
