@@ -214,7 +214,9 @@ def brightness(monkeypatch):
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
     @registry.method("brightness", "Brightness")
-    def explain(model, probe, gallery, threshold, *, memory=None, progress=None, products=None, power=1):
+    def explain(
+        model, probe, gallery, threshold, *, memory=None, progress=None, products=None, power=1
+    ):
         maps = [
             fx.FaceMap(x.mean(-1) ** power, jnp.zeros(tiny.SIZE), jnp.float32(threshold))
             for x in (probe, gallery)
