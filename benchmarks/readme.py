@@ -197,8 +197,8 @@ def figures() -> str:
 error of P, Q and S, both images, both kinds of gradient, both embeddings. A kink (ReLU, PReLU,
 Clip) that rounding flips changes a gradient for good, in PyTorch as here; "on our branches"
 holds float64 to the branches that float32 took, as recorded by a program that returns every
-activation; the one that is run may take another at a kink, which is then missed here. EER: LFW View 1
-(`python benchmarks/thresholds.py`).
+activation; the one that is run may take another at a kink, which is then missed here. EER: LFW
+View 1 (`python benchmarks/thresholds.py`).
 
 {accuracy()}
 
