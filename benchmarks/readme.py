@@ -122,7 +122,8 @@ def partners() -> str:
         ratios = [f"{ratio['median']:.3f}" for ratio in found["ratios"].values()]
         rows.append((f"{model}, N = {found['channels']}", *ratios))
     header = ("the probe's maps", "100 partners ÷ one", "1,000 partners ÷ one")
-    return f"""**Many partners** (`python benchmarks/partners.py`): the time of
+    models = " ".join(load("partners")["models"])
+    return f"""**Many partners** (`python benchmarks/partners.py --models {models}`): the time of
 `fx.explain_one_to_many` with gallery embeddings, by that with one.
 
 {table(header, rows)}"""
@@ -136,8 +137,9 @@ def pipeline() -> str:
         shares = {name: s / found["wall"] for name, s in found["seconds"].items()}
         cells = [f"{100 * share:.1f} %" for share in shares.values()]
         rows.append((model, found["pairs"], f"{found['pairs'] / found['wall']:.2f}", *cells))
-    return f"""**From files to stored maps** (`python benchmarks/pipeline.py`): pairs of LFW whose
-photographs recur, and where the time goes.
+    models = " ".join(load("pipeline")["models"])
+    return f"""**From files to stored maps** (`python benchmarks/pipeline.py --models {models}`): pairs of
+LFW whose photographs recur, and where the time goes.
 
 {table(("model", "pairs", "a second", *stages), rows)}"""
 
@@ -196,9 +198,8 @@ def figures() -> str:
     return f"""**Parity** (`python benchmarks/parity.py --quick`): the worst 1 − cos and relative L2
 error of P, Q and S, both images, both kinds of gradient, both embeddings. A kink (ReLU, PReLU,
 Clip) that rounding flips changes a gradient for good, in PyTorch as here; "on our branches"
-holds float64 to the branches that float32 took, as recorded by a program that returns every
-activation; the one that is run may take another at a kink, which is then missed here. EER: LFW
-View 1 (`python benchmarks/thresholds.py`).
+holds float64 to the branches that float32 took, so what is left is arithmetic. EER: LFW View 1
+(`python benchmarks/thresholds.py`).
 
 {accuracy()}
 
