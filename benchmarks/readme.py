@@ -138,8 +138,8 @@ def pipeline() -> str:
         cells = [f"{100 * share:.1f} %" for share in shares.values()]
         rows.append((model, found["pairs"], f"{found['pairs'] / found['wall']:.2f}", *cells))
     models = " ".join(load("pipeline")["models"])
-    return f"""**From files to stored maps** (`python benchmarks/pipeline.py --models {models}`): pairs of
-LFW whose photographs recur, and where the time goes.
+    return f"""**From files to stored maps** (`python benchmarks/pipeline.py --models {models}`):
+pairs of LFW whose photographs recur, and where the time goes.
 
 {table(("model", "pairs", "a second", *stages), rows)}"""
 
