@@ -122,9 +122,10 @@ def partners() -> str:
         ratios = [f"{ratio['median']:.3f}" for ratio in found["ratios"].values()]
         rows.append((f"{model}, N = {found['channels']}", *ratios))
     header = ("the probe's maps", "100 partners ÷ one", "1,000 partners ÷ one")
-    models = " ".join(load("partners")["models"])
-    return f"""**Many partners** (`python benchmarks/partners.py --models {models}`): the time of
-`fx.explain_one_to_many` with gallery embeddings, by that with one.
+    found = load("partners")
+    options = f"--models {' '.join(found['models'])} --rounds {found['rounds']}"
+    return f"""**Many partners** (`python benchmarks/partners.py {options}`):
+the time of `fx.explain_one_to_many` with gallery embeddings, by that with one.
 
 {table(header, rows)}"""
 
@@ -137,8 +138,8 @@ def pipeline() -> str:
         shares = {name: s / found["wall"] for name, s in found["seconds"].items()}
         cells = [f"{100 * share:.1f} %" for share in shares.values()]
         rows.append((model, found["pairs"], f"{found['pairs'] / found['wall']:.2f}", *cells))
-    models = " ".join(load("pipeline")["models"])
-    return f"""**From files to stored maps** (`python benchmarks/pipeline.py --models {models}`):
+    options = f"--models {' '.join(load('pipeline')['models'])} --pairs {rows[0][1]}"
+    return f"""**From files to stored maps** (`python benchmarks/pipeline.py {options}`):
 pairs of LFW whose photographs recur, and where the time goes.
 
 {table(("model", "pairs", "a second", *stages), rows)}"""

@@ -20,7 +20,7 @@ from fggb_jax.attribution import registry
 from fggb_jax.attribution.fggb import check, coefficients
 from fggb_jax.attribution.jacobian import Gradient, multiply_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
-from fggb_jax.attribution.memory import limits
+from fggb_jax.attribution.memory import limits, power_of_two
 from fggb_jax.attribution.norms import is_exact
 from fggb_jax.attribution.schedule import needs, schedule
 from fggb_jax.attribution.walk import (
@@ -187,9 +187,9 @@ class Sharded:
 
     def walk(self, images: Faces, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         # Few programs: the numbers of rows, and of images on a device, are powers of two.
-        most = _power_of_two(max(map(len, rows)))
+        most = power_of_two(max(map(len, rows)))
         padded = [np.pad(row, ((0, most - len(row)), (0, 0))) for row in rows]
-        each = _power_of_two(-(-len(images) // self.devices))
+        each = power_of_two(-(-len(images) // self.devices))
         spread = (self._spread(x, each * self.devices) for x in (images, padded))
         found = self._walk(max(self.chunk // each, 1), self.model, *spread)
         return [x[: len(row)] for x, row in zip(np.asarray(found), rows, strict=False)]
@@ -204,11 +204,6 @@ class Sharded:
         """So many over the devices, the last one again where there are too few."""
         missing = count - len(values)
         return jax.device_put(np.stack([*values, *[values[-1]] * missing]), self.sharding)
-
-
-def _power_of_two(count: int) -> int:
-    """The least that is not smaller."""
-    return 1 << (count - 1).bit_length()
 
 
 # Compiled once for all walkers of such a model on such devices.

@@ -62,10 +62,15 @@ class Plan(NamedTuple):
 
     def limited(self, count: int) -> Plan:
         """The plan for `count` cotangents, fewer than it was made for."""
-        most = 1 << (count - 1).bit_length()
+        most = power_of_two(count)
         chunks = tuple(min(chunk, most) for chunk in self.chunks)
         threads = min(self.threads, -(-count // chunks[-1]))
         return self._replace(chunks=chunks, threads=threads)
+
+
+def power_of_two(count: int) -> int:
+    """The least that is not smaller."""
+    return 1 << (count - 1).bit_length()
 
 
 def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
@@ -112,7 +117,7 @@ def _step_bytes(program: Program) -> int:
 
 def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
     """Powers of two, falling towards the image, so that a stage's chunk fits in the cache."""
-    largest = min(LARGEST_CHUNK, 1 << (count - 1).bit_length())
+    largest = min(LARGEST_CHUNK, power_of_two(count))
     chunks = []
     for size in reversed(each):
         fits = 1 << max(int(cache // size).bit_length() - 1, 0)
