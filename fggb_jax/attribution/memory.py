@@ -93,9 +93,10 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
     held = sum(_held_bytes(step.program) for step in steps)
     _refuse(held + sum(each), budget)
     free = budget - held
-    cache = CACHE
-    while _together(chunks := _fitting(each, count, cache), each) > free:
-        cache //= 2
+    # Kernels pass through the cache with every chunk: a chunk may take as much as they do.
+    room = [max(CACHE, sum(map(_bytes, step.program.kernels))) for step in steps]
+    while _together(chunks := _fitting(each, count, room), each) > free:
+        room = [bytes_ // 2 for bytes_ in room]
     threads = min(os.cpu_count() or 1, free // _together(chunks, each), -(-count // chunks[-1]))
     return Plan(chunks, threads, bytes=held + threads * _together(chunks, each))
 
@@ -115,12 +116,12 @@ def _step_bytes(program: Program) -> int:
     return _peak(program, {program.cotangent}) + _bytes(program.result)
 
 
-def _fitting(each: Sequence[int], count: int, cache: int) -> tuple[int, ...]:
-    """Powers of two, falling towards the image, so that a stage's chunk fits in the cache."""
+def _fitting(each: Sequence[int], count: int, room: Sequence[int]) -> tuple[int, ...]:
+    """Powers of two, falling towards the image, so that each stage's chunk fits in its room."""
     largest = min(LARGEST_CHUNK, power_of_two(count))
     chunks = []
-    for size in reversed(each):
-        fits = 1 << max(int(cache // size).bit_length() - 1, 0)
+    for size, bytes_ in zip(reversed(each), reversed(room), strict=True):
+        fits = 1 << max(int(bytes_ // size).bit_length() - 1, 0)
         largest = min(largest, fits)
         chunks.append(largest)
     return tuple(reversed(chunks))

@@ -27,7 +27,7 @@ from onnx2jax.lowering.channels_last import (
 )
 from onnx2jax.lowering.conv import Form
 
-WINOGRAD = Form(winograd=True)
+WINOGRAD = Form(winograd=4)
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jit finds it fast
@@ -94,7 +94,7 @@ def prepare(
         function: pure; array → array.
         x: its argument.
         finish: applied to what is pulled back, in the order of axes that x is named in.
-        form: of the pullback's convolutions; Winograd's kernels are 16/9 of the plain ones.
+        form: of the pullback's convolutions; Winograd's kernels are 4 times the plain ones.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that

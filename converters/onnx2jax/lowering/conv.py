@@ -3,17 +3,18 @@
 XLA:CPU runs a dense convolution at the rate of a matrix product where its channels are last, but
 a grouped one 25 to 60 times slower than the same arithmetic written as shifted multiply-adds, and
 one whose input is spread out by a stride, which is what a strided convolution's pullback is, with
-all the zeros between. Winograd's F(2,3) (Lavin and Gray, arXiv 1509.09308) multiplies 2.25 times
-less than a 3×3 convolution does.
+all the zeros between. Winograd's F(2,3) and F(4,3) (Lavin and Gray, arXiv 1509.09308) multiply 2.25
+and 4 times less than a 3×3 convolution does.
 
 An accelerator's own convolutions are fast, but for few output channels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -32,14 +33,14 @@ class Form:
     """How convolutions are computed; by default so that they can be differentiated, on a CPU.
 
     Attributes:
-        winograd: dense 3×3 ones by Winograd's transforms, whose rounding is a few times larger and
-            whose own pullback is slow.
+        winograd: dense 3×3 ones by Winograd's transforms, so many outputs a side at once, 2 or 4; 0
+            for none. Their rounding is a few times larger, and their own pullback is slow.
         native: as accelerators do it best.
         operands: the type of what is multiplied, such as bfloat16; products are added in the
             image's own. None for that one throughout.
     """
 
-    winograd: bool = False
+    winograd: int = 0
     native: bool = False
     operands: Any = None
 
@@ -310,12 +311,34 @@ def scaled(
     return w if outputs is None else w * outputs[None, None, None]
 
 
-# Winograd: F(2,3) for rows and columns
+# Winograd: F(m,3), m outputs along an axis from m + 2 products
 
 
-_INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-_KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
-_OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
+@dataclass(frozen=True)
+class _Transforms:
+    """The matrices of F(m,3): of m + 2 pixels, of the kernel, and of the products to m outputs."""
+
+    pixels: tuple[tuple[float, ...], ...]
+    kernel: tuple[tuple[float, ...], ...]
+    outputs: tuple[tuple[float, ...], ...]
+
+
+@lru_cache
+def _transforms(m: int) -> _Transforms:
+    """By Toom and Cook: polynomials are multiplied by their values at 0, ±1, ±2 and infinity."""
+    points = [0, 1, -1, 2, -2][: m + 1]
+    others = [[q for q in points if q != p] for p in points]
+    scale = [math.prod(p - q for q in rest) for p, rest in zip(points, others, strict=True)]
+    pixels = [[*_polynomial(rest), 0] for rest in others] + [_polynomial(points)]
+    kernel = [[p**k / s for k in range(3)] for p, s in zip(points, scale, strict=True)]
+    outputs = [[*(p**i for p in points), int(i == m - 1)] for i in range(m)]
+    matrices = pixels, [*kernel, [0, 0, 1]], outputs
+    return _Transforms(*(tuple(map(tuple, matrix)) for matrix in matrices))
+
+
+def _polynomial(roots: Sequence[int]) -> list[int]:
+    """The coefficients of Π (x − root), the constant first."""
+    return [round(c) for c in reversed(np.poly(roots).tolist())]
 
 
 def _suits_winograd(x: jax.Array, w: jax.Array, at: Geometry) -> bool:
@@ -325,36 +348,45 @@ def _suits_winograd(x: jax.Array, w: jax.Array, at: Geometry) -> bool:
 
 
 def _winograd(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
-    """Blocks of 2×2 outputs from blocks of 4×4 pixels, as sixteen matrix products."""
+    """Blocks of m×m outputs from blocks of m + 2 pixels a side: a matrix product for each.
+
+    Rows are transformed before columns and whole, as they lie in memory: pixel by pixel it took
+    three times as long.
+    """
+    m, transforms = form.winograd, _transforms(form.winograd)
     rows, columns = at.output(x.shape[1:3], (3, 3))
-    high, wide = -(-rows // 2), -(-columns // 2)
+    high, wide = -(-rows // m) * m, -(-columns // m) * m
     (top, bottom), (left, right) = at.padding
-    x = _padded(x, ((top, bottom + 2 * high - rows), (left, right + 2 * wide - columns)))
-    # Without the barrier XLA computes what leads to a pixel anew in each of the sixteen.
+    x = _padded(x, ((top, bottom + high - rows), (left, right + wide - columns)))
+    # Without the barriers XLA computes what leads to a pixel anew in each that it leads to.
     x = lax.optimization_barrier(x)
-    kernels = _transformed(_KERNEL, [[w[i, j] for j in range(3)] for i in range(3)])
-    pixels = [
-        [x[:, i : i + 2 * high : 2, j : j + 2 * wide : 2] for j in range(4)] for i in range(4)
-    ]
-    blocks = _transformed(_INPUT, pixels)
-    product = partial(_block_product, form)
-    products = [[product(blocks[a][b], kernels[a][b]) for b in range(4)] for a in range(4)]
-    return interleaved(_transformed(_OUTPUT, products), 1)[:, :rows, :columns]
+    lines = [x[:, i : i + high : m] for i in range(m + 2)]
+    lines = [lax.optimization_barrier(_combined(f, lines)) for f in transforms.pixels]
+    found = []
+    for line, down in zip(lines, transforms.kernel, strict=True):
+        pixels = [line[:, :, j : j + wide : m] for j in range(m + 2)]
+        taps = [_combined(down, [w[i, j] for i in range(3)]) for j in range(3)]
+        products = [
+            _block_product(form, _combined(of_pixels, pixels), _combined(of_taps, taps))
+            for of_pixels, of_taps in zip(transforms.pixels, transforms.kernel, strict=True)
+        ]
+        outputs = [_combined(f, products) for f in transforms.outputs]
+        found.append(lax.optimization_barrier(_merged(outputs, 2)))
+    outputs = [_combined(f, found) for f in transforms.outputs]
+    return _merged(outputs, 1)[:, :rows, :columns]
+
+
+def _merged(parts: list[jax.Array], axis: int) -> jax.Array:
+    """parts[i] give place i of each block along the axis."""
+    shape = list(parts[0].shape)
+    shape[axis] *= len(parts)
+    return jnp.stack(parts, axis + 1).reshape(shape)
 
 
 def _block_product(form: Form, block: jax.Array, kernel: jax.Array) -> jax.Array:
     # The transformed block is written once; fused into the product it would be read badly.
     block = lax.optimization_barrier(block)
     return _product(block, kernel, (((3,), (0,)), ((), ())), form)
-
-
-def _transformed(
-    matrix: tuple[tuple[float, ...], ...], grid: list[list[jax.Array]]
-) -> list[list[jax.Array]]:
-    """Matrix · grid · matrixᵀ, the grid's elements being arrays."""
-    columns = len(grid[0])
-    tall = [[_combined(line, [row[j] for row in grid]) for j in range(columns)] for line in matrix]
-    return [[_combined(line, row) for line in matrix] for row in tall]
 
 
 def _combined(factors: tuple[float, ...], arrays: list[jax.Array]) -> jax.Array:

@@ -12,7 +12,7 @@ from onnx2jax.lowering.conv import DENSE, Form
 from tolerances import assert_close
 
 NATIVE = Form(native=True)
-COARSE = [Form(native=True, operands=jnp.bfloat16), Form(winograd=True, operands=jnp.bfloat16)]
+COARSE = [Form(native=True, operands=jnp.bfloat16), Form(winograd=2, operands=jnp.bfloat16)]
 CHANNELS = 32
 
 
