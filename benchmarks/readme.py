@@ -244,6 +244,20 @@ the image's own mean map hides that at the threshold, S(cos), particular to the 
 {search}"""
 
 
+def operators() -> str:
+    """The operators of onnx2jax, from its registry."""
+    import onnx2jax
+
+    return onnx2jax.registry.table()
+
+
+def conformance() -> str:
+    """What passes of ONNX's own test suite, and why the rest does not."""
+    text = (RESULTS / "conformance.md").read_text("utf-8").rpartition("\n\n")[0]
+    version = load("conformance")["summary"]["onnx"]
+    return f"`python benchmarks/conformance.py`, onnx {version}:\n\n{text}"
+
+
 def updated(document: str, text: str) -> str:
     """A document with its figures as they are now."""
     start, end = MARKS
@@ -255,6 +269,8 @@ DOCUMENTS = {
     "README.md": figures,
     "docs/photographs.md": photographs,
     "docs/fewer_passes.md": fewer_passes,
+    "docs/operators.md": operators,
+    "docs/conformance.md": conformance,
 }
 
 

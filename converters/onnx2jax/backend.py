@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import onnx
 
+from onnx2jax.errors import DataDependentError
 from onnx2jax.model import Model, load
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class Representation:
@@ -25,25 +28,41 @@ class Representation:
         self.tags = {"jit": False}
 
     def run(self, inputs: Sequence[Any], **_: Any) -> tuple[Any, ...]:
-        """Outputs as NumPy arrays, 64-bit types kept."""
-        model = self.model
-        static = {
-            spec.name: x
-            for spec, x in zip(model.inputs, inputs, strict=True)
-            if spec.name in model.static_inputs
-        }
-        names = [spec.name for spec in model.inputs if spec.name not in static]
-        traced = [x for spec, x in zip(model.inputs, inputs, strict=True) if spec.name in names]
-
-        def call(params: Any, *xs: Any) -> Any:
-            given = {**static, **dict(zip(names, xs, strict=True))}
-            return model(params, *(given[spec.name] for spec in model.inputs))
-
+        """Outputs as NumPy arrays, 64-bit types kept; a sequence is a list, an absent one None."""
         with jax.enable_x64(True):
-            outputs = jax.jit(call)(model.params, *traced)
-        self.tags["jit"] = True
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return tuple(np.asarray(y) for y in outputs)
+            given = [tuple(x) if isinstance(x, list) else x for x in inputs]
+            try:
+                outputs = self._jitted(given)
+                self.tags["jit"] = True
+            except DataDependentError:  # sizes or branches that only values decide
+                outputs = self.model(self.model.params, *given, key=_key())
+                self.tags["jit"] = False
+        outputs = outputs if len(self.model.outputs) > 1 else (outputs,)
+        return tuple(map(_numpy, outputs))
+
+    def _jitted(self, inputs: Sequence[Any]) -> Any:
+        model = self.model
+        if any(spec.dtype == object for spec in model.outputs):
+            raise DataDependentError("strings cannot come out of a compiled function")
+        pairs = list(zip(model.inputs, inputs, strict=True))
+        static = {spec.name: x for spec, x in pairs if spec.name in model.static_inputs}
+        traced = {spec.name: x for spec, x in pairs if spec.name not in static}
+
+        def call(params: Any, traced: Any) -> Any:
+            given = {**static, **traced}
+            return model(params, *(given[spec.name] for spec in model.inputs), key=_key())
+
+        return jax.jit(call)(model.params, traced)
+
+
+def _key() -> jax.Array:
+    return jax.random.key(0)
+
+
+def _numpy(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(map(_numpy, value))
+    return value if value is None else np.asarray(value)
 
 
 def prepare(model: onnx.ModelProto, device: str = "CPU", **_: Any) -> Representation:

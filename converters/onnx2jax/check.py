@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnx
 
-from onnx2jax import interpreter
 from onnx2jax.errors import OnnxError
-from onnx2jax.graph import Source, TensorSpec, read_proto
+from onnx2jax.graph import TensorSpec
 from onnx2jax.model import Model, load
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnx2jax.reader import Source
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def check(
     Raises:
         OnnxError: onnxruntime is not installed, or it refuses the model.
     """
+    from onnx2jax.reader import read_proto
+
     model = load(source)
     feeds = dict(inputs or _random_inputs(model.inputs, seed))
     ours = _our_values(model, feeds)
@@ -99,9 +104,7 @@ def _our_values(model: Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.n
     @jax.jit
     def every_value(params: Any, inputs: Any) -> list[Any]:
         values = {**model.constants, **params, **inputs}
-        interpreter.run(
-            model.graph.nodes, model.operators, model.graph.opsets, values, model.resolved_target
-        )
+        model.interpreter.run(model.graph.nodes, values)
         return [values[name] for name in produced]
 
     inputs = {name: jnp.asarray(x) for name, x in feeds.items()}
@@ -116,6 +119,8 @@ def _their_values(
         import onnxruntime
     except ImportError:
         raise OnnxError("the comparison needs onnxruntime: pip install onnxruntime") from None
+    import onnx
+
     exposed = onnx.ModelProto()
     exposed.CopyFrom(proto)
     outputs = {v.name for v in proto.graph.output}

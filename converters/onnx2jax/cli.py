@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import json
 import sys
 from typing import Any
@@ -30,32 +29,45 @@ def _parser() -> argparse.ArgumentParser:
         ("inspect", _inspect, "inputs, outputs, operators and parameters of a model", True),
         ("check", _check, "compare a model with onnxruntime, node by node", True),
         ("ops", _ops, "the operators and versions that are supported", False),
+        ("convert", _convert, "write a model that loads without onnx", True),
     ):
-        example = f"Example:  onnx2jax {name}{' face.onnx' if takes_model else ''}"
+        words = {"ops": "ops", "convert": "convert face.onnx face/ --stablehlo"}
+        example = f"Example:  onnx2jax {words.get(name, f'{name} face.onnx')}"
         command = commands.add_parser(name, help=text, description=text, epilog=example)
         command.set_defaults(run=run)
         if takes_model:
             command.add_argument("model", help="the path of an .onnx file")
         command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "ops":
+            command.add_argument("--markdown", action="store_true", help="print a table")
+        if name == "convert":
+            command.add_argument("directory", help="where to write; made where it does not exist")
+            text = "write StableHLO for cpu, cuda and tpu too, at the file's shapes, batch 1"
+            command.add_argument("--stablehlo", action="store_true", help=text)
     return parser
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from onnx2jax.inspect import summary
     from onnx2jax.model import load
 
+    _show(summary(load(options.model)), options.json)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from onnx2jax.export import export
+    from onnx2jax.inspect import example_shapes
+    from onnx2jax.model import load
+    from onnx2jax.saved import save
+
     model = load(options.model)
-    counts = collections.Counter(node.op for node in model.graph.walk())
-    _show(
-        {
-            "inputs": {s.name: f"{s.dtype}{list(s.shape or ())}" for s in model.inputs},
-            "outputs": {s.name: f"{s.dtype}{list(s.shape or ())}" for s in model.outputs},
-            "opsets": {domain or "ai.onnx": v for domain, v in model.graph.opsets.items()},
-            "operators": dict(counts.most_common()),
-            "parameters": sum(value.size for value in model.params.values()),
-            "stages": len(model.stages),
-        },
-        options.json,
-    )
+    directory = save(model, options.directory)
+    if options.stablehlo:
+        program = export(model, *example_shapes(model))
+        (directory / "model.stablehlo").write_bytes(program.serialize())
+    files = {path.name: path.stat().st_size for path in sorted(directory.iterdir())}
+    _show({"directory": str(directory), "bytes": files}, options.json)
     return 0
 
 
@@ -77,7 +89,10 @@ def _ops(options: argparse.Namespace) -> int:
     for operator in onnx2jax.operators():
         name = f"{operator.domain + '.' if operator.domain else ''}{operator.name}"
         versions.setdefault(name, []).append(operator.since)
-    _show(versions, options.json)
+    if options.markdown:
+        print(onnx2jax.registry.table())  # noqa: T201
+    else:
+        _show(versions, options.json)
     return 0
 
 

@@ -19,3 +19,7 @@ class InputError(OnnxError, ValueError):
 
 class OperatorError(OnnxError, ValueError):
     """An operator could not be evaluated; the node is named."""
+
+
+class DataDependentError(OperatorError):
+    """A size or a branch depends on a value that is traced; the remedy is in the message."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from onnx2jax import graph as graphs
-from onnx2jax import interpreter, stages
+from onnx2jax import interpreter, registry, stages
 from onnx2jax.errors import InputError
-from onnx2jax.graph import Graph, Source, TensorSpec
+from onnx2jax.graph import Graph, TensorSpec
+from onnx2jax.interpreter import Interpreter
 from onnx2jax.lowering.channels_last import channels_last
 from onnx2jax.values import Value
+
+if TYPE_CHECKING:
+    from onnx2jax.reader import Source
 
 
 class Model:
@@ -30,19 +35,26 @@ class Model:
         graph: the parsed graph, without the weights that are in `params`.
         inputs: name, dtype and shape of each input, in the graph's order.
         outputs: the same of each output.
-        static_inputs: names of the inputs that decide a shape and so cannot be traced.
-        params: the floating weights, a flat dict named as in the file.
+        static_inputs: names of the inputs that decide a shape, or hold strings, and so cannot be
+            traced.
+        params: the weights, a flat dict named as in the file.
         target: the backend that operators are lowered for, or None for JAX's default one at the
             time of tracing.
+        max_size: what a size that only values decide (of NonZero, say) is padded to, or None.
     """
 
-    def __init__(self, graph: Graph, target: str | None = None) -> None:
+    def __init__(
+        self, graph: Graph, target: str | None = None, max_size: int | None = None
+    ) -> None:
         self.inputs: tuple[TensorSpec, ...] = graph.inputs
         self.outputs: tuple[TensorSpec, ...] = graph.outputs
         self.target = target
+        self.max_size = max_size
         self.operators = interpreter.resolve(graph)
         needed = interpreter.needed_static(graph, self.operators)
-        self.static_inputs = frozenset(spec.name for spec in graph.inputs if spec.name in needed)
+        self.static_inputs = frozenset(
+            spec.name for spec in graph.inputs if spec.name in needed or spec.dtype == object
+        )
         names = set(interpreter.parameter_names(graph, needed))
         self.constants = {n: v for n, v in graph.constants.items() if n not in names}
         self._weights = {n: v for n, v in graph.constants.items() if n in names}
@@ -54,19 +66,39 @@ class Model:
         names = list(self._weights)
         return {name: jnp.asarray(self._weights.pop(name)) for name in names}
 
-    def __call__(self, params: Mapping[str, Any], *inputs: Any) -> Any:
+    def lowered_for(self, target: str) -> Model:
+        """The same model, its operators lowered for another backend; the weights are shared."""
+        self.params  # noqa: B018  read once, before there are two of us
+        other = copy.copy(self)
+        other.__dict__.pop("stages", None)
+        other.target = target
+        return other
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """What evaluates the graph's nodes."""
+        opsets = self.graph.opsets
+        return Interpreter(self.operators, opsets, self.resolved_target, self.max_size)
+
+    def __call__(self, params: Mapping[str, Any], *inputs: Any, key: Any = None) -> Any:
         """Evaluate the graph.
 
         Args:
             params: the weights, as in `self.params`.
-            *inputs: one array an input, in the graph's order. A graph whose file fixes the
-                batch (to 1, say) takes any multiple of it, through `vmap`.
+            *inputs: one array an input, in the graph's order; a tuple of arrays where it is a
+                sequence, None for an absent optional. A graph whose file fixes the batch (to 1,
+                say) takes any multiple of it, through `vmap`.
+            key: a `jax.random.key`, for a graph that draws random numbers.
 
         Returns:
-            The output, or a tuple of outputs in the graph's order.
+            The output, or a tuple of outputs in the graph's order. With `max_size`,
+            (that, counts): `counts` maps the name of each value whose size its values decide to
+            how many of its entries are real; those behind them are padding.
 
         Raises:
             InputError: the inputs do not fit the declared ones.
+            DataDependentError: a size or a branch depends on a traced value; outside `jit` the
+                same call works.
             OperatorError: an operator cannot be evaluated; the message names the node.
         """
         if len(inputs) != len(self.inputs):
@@ -78,43 +110,50 @@ class Model:
         values = [self._input(spec, x) for spec, x in zip(self.inputs, inputs, strict=True)]
         groups = self._groups(values)
         if groups is None:
-            return self._evaluate(params, values)
+            return self._evaluate(params, values, key)
         batched = [x.reshape(groups, -1, *x.shape[1:]) for x in values]
-        outputs = jax.vmap(lambda *xs: self._evaluate(params, list(xs)))(*batched)
+        outputs = jax.vmap(lambda *xs: self._evaluate(params, list(xs), key))(*batched)
         return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
 
     def _input(self, spec: TensorSpec, x: Any) -> Value:
         """One input, in the world that its use asks for: NumPy where a shape depends on it."""
-        if spec.name not in self.static_inputs:
-            value = x if isinstance(x, jax.Array) else jnp.asarray(x)
-        elif isinstance(x, Tracer):
-            raise InputError(
-                f"input {spec.name!r} decides a shape, so it cannot be traced: close over its "
-                "value, as in jax.jit(lambda params, x: model(params, x, value))"
-            )
-        else:
-            value = np.asarray(x)
-        if not _fits(spec, value, skip_batch=self._fixed_batch is not None):
+        if x is None and spec.kind == "optional":
+            return None
+        if spec.kind != "tensor" and isinstance(x, list | tuple):
+            return tuple(self._array(spec, element) for element in x)
+        value = self._array(spec, x)
+        if spec.kind == "tensor" and not _fits(spec, value, skip_batch=bool(self._fixed_batch)):
             raise InputError(
                 f"input {spec.name!r} has shape {value.shape}; the model declares {spec.shape}"
             )
         return value
 
-    def _evaluate(self, params: Mapping[str, Any], inputs: list[Value]) -> Any:
-        given = {spec.name: x for spec, x in zip(self.inputs, inputs, strict=True)}
-        traced = any(isinstance(x, Tracer) for x in inputs)
-        if self.resolved_target != "cpu" or not traced:  # outside a trace values must be seen
-            return self._run({**params, **given})
-        static = {name: given.pop(name) for name in self.static_inputs}
-        return channels_last(lambda arrays: self._run({**static, **arrays}))({**params, **given})
+    def _array(self, spec: TensorSpec, x: Any) -> Value:
+        if spec.name not in self.static_inputs:
+            return x if isinstance(x, jax.Array) else jnp.asarray(x)
+        if isinstance(x, Tracer):
+            raise InputError(
+                f"input {spec.name!r} decides a shape, so it cannot be traced: close over its "
+                "value, as in jax.jit(lambda params, x: model(params, x, value))"
+            )
+        return np.asarray(x)
 
-    def _run(self, given: Mapping[str, Any]) -> Any:
+    def _evaluate(self, params: Mapping[str, Any], inputs: list[Value], key: Any) -> Any:
+        given = {spec.name: x for spec, x in zip(self.inputs, inputs, strict=True)}
+        traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(inputs))
+        if self.resolved_target != "cpu" or not traced:  # outside a trace values must be seen
+            return self._run({**params, **given}, key)
+        static = {name: given.pop(name) for name in self.static_inputs}
+        evaluate = channels_last(lambda arrays, key: self._run({**static, **arrays}, key))
+        return evaluate({**params, **given}, key)
+
+    def _run(self, given: Mapping[str, Any], key: Any) -> Any:
         values = {**self.constants, **given}
-        interpreter.run(
-            self.graph.nodes, self.operators, self.graph.opsets, values, self.resolved_target
-        )
-        outputs = tuple(jnp.asarray(values[spec.name]) for spec in self.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+        counts: dict[str, Value] = {}
+        self.interpreter.run(self.graph.nodes, values, key=key, counts=counts)
+        outputs = tuple(jax.tree.map(_result, values[spec.name]) for spec in self.outputs)
+        result = outputs[0] if len(outputs) == 1 else outputs
+        return result if self.max_size is None else (result, counts)
 
     @property
     def resolved_target(self) -> str:
@@ -124,12 +163,16 @@ class Model:
     def _fixed_batch(self) -> int | None:
         """The leading dimension that the file fixes for every input and output, if it does."""
         specs = self.inputs + self.outputs
+        if any(spec.kind != "tensor" for spec in specs):
+            return None
         leading = {spec.shape[0] if spec.shape else None for spec in specs}
         batch = leading.pop() if len(leading) == 1 else None
         return batch if self.inputs and isinstance(batch, int) and batch > 0 else None
 
     def _groups(self, inputs: list[Value]) -> int | None:
         """Into how many groups of the fixed batch the inputs fall; None where they are one."""
+        if any(isinstance(x, tuple) or x is None for x in inputs):
+            return None
         batches = {np.shape(x)[0] if np.ndim(x) else None for x in inputs}
         if self._fixed_batch is None or batches == {self._fixed_batch}:
             return None
@@ -156,6 +199,12 @@ class Model:
         return f"onnx2jax.Model({inputs} → {outputs}, {len(self.graph.nodes)} nodes)"
 
 
+def _result(value: Value) -> Value:
+    """An output as an array of JAX; strings stay NumPy's."""
+    strings = isinstance(value, np.ndarray) and value.dtype.kind in "OUS"
+    return value if strings else jnp.asarray(value)
+
+
 def _fits(spec: TensorSpec, x: Value, *, skip_batch: bool) -> bool:
     if spec.shape is None:
         return True
@@ -166,13 +215,17 @@ def _fits(spec: TensorSpec, x: Value, *, skip_batch: bool) -> bool:
     return all(want == got for want, got in pairs if isinstance(want, int))
 
 
-def load(source: Source, *, target: str | None = None) -> Model:
+def load(source: Source, *, target: str | None = None, max_size: int | None = None) -> Model:
     """Convert an ONNX model into a pure JAX function.
 
     Args:
-        source: the path of an .onnx file (external data beside it), its bytes, or a ModelProto.
+        source: the path of an .onnx file (external data beside it), its bytes, a ModelProto, or a
+            directory that `save` wrote, which needs no onnx.
         target: "cpu", "gpu" or "tpu" to lower operators for that backend, whichever runs here;
             None for the backend that runs here.
+        max_size: pad what only values decide the size of (NonZero, Unique, Compress,
+            NonMaxSuppression) to so many entries, so that such a model runs under `jit`; it then
+            returns (outputs, counts). None: such sizes are exact, outside `jit` alone.
 
     Returns:
         A `Model`: `y = m(m.params, x)`.
@@ -191,4 +244,11 @@ def load(source: Source, *, target: str | None = None) -> Model:
         >>> m(m.params, np.float32([[-1, 2]])).tolist()
         [[0.0, 2.0]]
     """
-    return Model(graphs.parse(source), target)
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        from onnx2jax import saved
+
+        return Model(saved.read(Path(source)), target, max_size)
+    from onnx2jax import reader  # which needs onnx
+
+    graph = reader.parse(source, supported=lambda *name: registry.find(*name) is not None)
+    return Model(graph, target, max_size)

@@ -4,6 +4,14 @@ An operator's Python signature is its ONNX schema: inputs positional (an absent 
 None), attributes keyword-only with the specification's names and defaults. The version is chosen
 by the greatest registered `since` that is ≤ the model's opset, so a function is registered again
 only where the semantics changed. A keyword-only `ctx` receives the call's `Context`.
+
+Three kinds of inputs:
+
+- those that must be known when the program is traced (`static`: shapes, axes), so that a graph's
+  inputs behind them are known to be static before anything runs;
+- those whose values decide how large a result is (`counted`: NonZero's), which need not be known
+  where the caller gives a bound on the size;
+- all others.
 """
 
 from __future__ import annotations
@@ -11,10 +19,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from onnx2jax.errors import InvalidModelError
+import jax
+
+from onnx2jax.errors import InvalidModelError, OperatorError
 from onnx2jax.graph import Node
 
 
@@ -25,6 +35,22 @@ class Context:
     n_outputs: int
     opset: int
     target: str  # the backend that the program is lowered for: "cpu", "gpu" or "tpu"
+    max_size: int | None  # what a size that values decide is padded to; None: it is exact
+    count: Callable[[Any], None]  # report how many entries of a padded result are real
+    key: jax.Array | None  # of this node's random numbers
+    call: Callable[..., tuple[Any, ...]]  # (graph, *inputs, step=0) → outputs of a subgraph
+    gradient: Callable[..., tuple[Any, ...]]  # (y, xs, values) → dy/dx, by the graph's names
+
+    def random_key(self, seed: float | None) -> jax.Array:
+        """The caller's key; without one the file's seed."""
+        if self.key is not None:
+            return self.key
+        if seed is None:
+            raise OperatorError(
+                "it draws random numbers and the file gives no seed; call the model with "
+                "key=jax.random.key(0)"
+            )
+        return jax.random.key(hash(seed) & 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,8 @@ class Operator:
     domain: str
     since: int
     function: Callable[..., Any]
-    static: frozenset[str]  # the inputs that must be known when the function is traced
+    static: Callable[[Node], Iterable[str]]  # a node's values that must be known when traced
+    counted: frozenset[str]  # the inputs whose values decide how large a result is
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
@@ -62,8 +89,11 @@ class Operator:
 
     def static_slots(self, node: Node) -> list[str]:
         """The names of the values that this node needs as compile-time constants."""
-        pairs = zip(self._positional, node.inputs, strict=False)
-        return [name for p, name in pairs if name and p.name in self.static]
+        return [name for name in self.static(node) if name]
+
+    def counted_slots(self, node: Node) -> list[str]:
+        """The names of the values that decide how large this node's outputs are."""
+        return [name for name in _named(node, self._positional, self.counted) if name]
 
     def validate(self, node: Node) -> None:
         """Refuse a node whose inputs or attributes this operator does not have."""
@@ -84,11 +114,22 @@ class Operator:
         return f"{self.domain + '.' if self.domain else ''}{self.name}-{self.since}"
 
 
+def _named(node: Node, parameters: Iterable[inspect.Parameter], names: Iterable[str]) -> list[str]:
+    """The node's inputs at the parameters of those names."""
+    wanted = frozenset(names)
+    return [value for p, value in zip(parameters, node.inputs, strict=False) if p.name in wanted]
+
+
 _REGISTRY: dict[tuple[str, str], dict[int, Operator]] = {}
 
 
 def op(
-    name: str, since: int = 1, *, domain: str = "", static: Iterable[str] = ()
+    name: str,
+    since: int = 1,
+    *,
+    domain: str = "",
+    static: Iterable[str] | Callable[[Node], Iterable[str]] = (),
+    counted: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as `name` from opset `since` on.
 
@@ -96,7 +137,9 @@ def op(
         name: the operator's ONNX name.
         since: the first opset at which this function is right.
         domain: the operator's domain; '' is ONNX's own.
-        static: inputs that must be compile-time constants (shapes, axes …).
+        static: inputs that must be compile-time constants (shapes, axes …); a function of the node
+            where that depends on it.
+        counted: inputs whose values decide how large an output is.
 
     Raises:
         ValueError: the same (domain, name, since) is registered already.
@@ -106,7 +149,9 @@ def op(
         versions = _REGISTRY.setdefault((domain, name), {})
         if since in versions:
             raise ValueError(f"{name}-{since} of domain {domain!r} is registered twice")
-        versions[since] = Operator(name, domain, since, function, frozenset(static))
+        parameters = list(inspect.signature(function).parameters.values())
+        slots = static if callable(static) else partial(_named, parameters=parameters, names=static)
+        versions[since] = Operator(name, domain, since, function, slots, frozenset(counted))
         return function
 
     return register
@@ -117,6 +162,16 @@ def find(domain: str, name: str, opset: int) -> Operator | None:
     versions = _REGISTRY.get((domain, name), {})
     since = max((v for v in versions if v <= opset), default=None)
     return None if since is None else versions[since]
+
+
+def table() -> str:
+    """A Markdown table of the operators and the opsets from which each of our functions holds."""
+    versions: dict[tuple[str, str], list[str]] = {}
+    for operator in operators():
+        since = versions.setdefault((operator.domain or "ai.onnx", operator.name), [])
+        since.append(str(operator.since))
+    rows = [f"| {domain} | {name} | {', '.join(v)} |" for (domain, name), v in versions.items()]
+    return "\n".join(["| domain | operator | since |", "| --- | --- | --- |", *rows])
 
 
 def operators() -> list[Operator]:

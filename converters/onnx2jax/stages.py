@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from onnx2jax import interpreter
+from onnx2jax.errors import OperatorError
 from onnx2jax.graph import Node
 from onnx2jax.values import Value
 
@@ -27,7 +28,10 @@ def split(model: Model) -> tuple[Stage, ...]:
     if shape is None or len(model.outputs) != 1:
         return (model,)
     prelude, body = _partition(model)
-    shapes = _shapes(model, shape)
+    try:
+        shapes = _shapes(model, shape)
+    except OperatorError:  # a size that only values decide: it runs outside jit alone
+        return (model,)
     cuts = _cuts(body, model.inputs[0].name, model.outputs[0].name, shapes)
     if not cuts:
         return (model,)
@@ -45,7 +49,7 @@ def _stage(
     def stage(params: Mapping[str, Any], x: Any) -> Any:
         values: dict[str, Value] = {**model.constants, **params, entry: x}
         every = [*prelude, *nodes]
-        interpreter.run(every, model.operators, model.graph.opsets, values, model.resolved_target)
+        model.interpreter.run(every, values)
         return values[leave]
 
     return stage
@@ -65,7 +69,7 @@ def _partition(model: Model) -> tuple[list[Node], list[Node]]:
     reached = {spec.name for spec in model.inputs}
     prelude, body = [], []
     for node in model.graph.nodes:
-        depends = bool(reached.intersection(node.inputs))
+        depends = bool(reached.intersection(node.reads))
         (body if depends else prelude).append(node)
         if depends:
             reached.update(node.outputs)
@@ -78,9 +82,9 @@ def _shapes(model: Model, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
 
     def trace(params: Mapping[str, Any], x: Any) -> None:
         values: dict[str, Value] = {**model.constants, **params, model.inputs[0].name: x}
-        nodes = model.graph.nodes
-        interpreter.run(nodes, model.operators, model.graph.opsets, values, model.resolved_target)
-        shapes.update({name: jnp.shape(v) for name, v in values.items() if v is not None})
+        model.interpreter.run(model.graph.nodes, values)
+        arrays = {name: v for name, v in values.items() if isinstance(v, jax.Array | np.ndarray)}
+        shapes.update({name: np.shape(v) for name, v in arrays.items()})
 
     x = jax.ShapeDtypeStruct(shape, model.inputs[0].dtype or jnp.float32)
     jax.eval_shape(trace, model.params, x)
@@ -91,7 +95,7 @@ def _cuts(
     body: Sequence[Node], entry: str, output: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[tuple[int, str]]:
     """(position, name) of the first single tensor of each new resolution."""
-    last_use = {name: i for i, node in enumerate(body) for name in node.inputs}
+    last_use = {name: i for i, node in enumerate(body) for name in node.reads}
     last_use[output] = len(body)
     cuts: list[tuple[int, str]] = []
     live = {entry}
@@ -101,7 +105,7 @@ def _cuts(
         if len(live) != 1:
             continue
         (name,) = live
-        here = shapes[name][2:]
+        here = shapes.get(name, ())[2:]
         if len(here) == 2 and here != resolution:
             if resolution is not None:
                 cuts.append((i + 1, name))

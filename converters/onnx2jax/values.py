@@ -6,25 +6,43 @@ sees concrete shapes. An operator that exists in both worlds asks `namespace` wh
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
-import onnx
+
+from onnx2jax.errors import UnsupportedModelError
 
 Value = Any  # np.ndarray (static) | jax.Array or tracer | None (absent)
 
 
 def is_static(value: Value) -> bool:
     """Whether a value is known when the program is traced."""
+    if isinstance(value, tuple):  # a sequence
+        return all(map(is_static, value))
     return value is None or isinstance(value, np.ndarray | np.generic | bool | int | float)
 
 
+# What is static is computed at once only while it is small: a file of 84 bytes may ask for
+# gigabytes. Beyond, it becomes a part of the program.
+FOLDED = 2**24  # elements
+
+
 def namespace(*values: Value) -> ModuleType:
-    """`numpy` where every value is static, else `jax.numpy`."""
-    return np if all(map(is_static, values)) else jnp
+    """`numpy` where every value is static and what they make is small, else `jax.numpy`."""
+    small = math.prod(max(np.size(v), 1) for v in values if is_static(v)) <= FOLDED
+    return np if small and all(map(is_static, values)) else jnp
+
+
+def unfolded(value: Value) -> Value:
+    """A large constant that repeats one number, as a part of the program."""
+    if not isinstance(value, np.ndarray) or value.size <= FOLDED or any(value.strides):
+        return value
+    return jnp.broadcast_to(jnp.asarray(value.reshape(-1)[0]), value.shape)
 
 
 def align(*values: Value) -> tuple[Value, ...]:
@@ -33,6 +51,8 @@ def align(*values: Value) -> tuple[Value, ...]:
     The second rule lets a model run in another precision than its file: cast the params and the
     inputs, and the constants inside the graph follow.
     """
+    if namespace(*values) is jnp and all(map(is_static, values)):
+        values = tuple(map(jnp.asarray, values))
     rank = max(np.ndim(v) for v in values)
     traced = [v.dtype for v in values if not is_static(v) and _is_float(v.dtype)]
     return tuple(_aligned(v, rank, traced) for v in values)
@@ -54,9 +74,51 @@ def ints(value: Value) -> list[int]:
     return [int(v) for v in np.asarray(value).reshape(-1)]
 
 
+# By ONNX's numbers of element types; strings are NumPy's objects.
+_DTYPES: dict[int, Any] = {
+    1: np.float32,
+    2: np.uint8,
+    3: np.int8,
+    4: np.uint16,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    8: np.object_,
+    9: np.bool_,
+    10: np.float16,
+    11: np.float64,
+    12: np.uint32,
+    13: np.uint64,
+    14: np.complex64,
+    15: np.complex128,
+    16: ml_dtypes.bfloat16,
+    17: ml_dtypes.float8_e4m3fn,
+    18: ml_dtypes.float8_e4m3fnuz,
+    19: ml_dtypes.float8_e5m2,
+    20: ml_dtypes.float8_e5m2fnuz,
+    21: ml_dtypes.uint4,
+    22: ml_dtypes.int4,
+    23: ml_dtypes.float4_e2m1fn,
+    24: ml_dtypes.float8_e8m0fnu,
+    25: ml_dtypes.uint2,
+    26: ml_dtypes.int2,
+}
+
+
 def dtype_of(element_type: int) -> np.dtype:
-    """The NumPy dtype of an ONNX element type."""
-    return onnx.helper.tensor_dtype_to_np_dtype(element_type)
+    """The NumPy dtype of an ONNX element type.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    if element_type not in _DTYPES:
+        raise UnsupportedModelError(f"element type {element_type} is not supported")
+    return np.dtype(_DTYPES[element_type])
+
+
+def index_dtype() -> np.dtype:
+    """The dtype of indices: int64, or what JAX makes of it."""
+    return jax.dtypes.canonicalize_dtype(np.int64)
 
 
 def cast(value: Value, dtype: Any) -> Value:

@@ -16,7 +16,7 @@ from fggb_jax.faces.detector_card import detector_cards
 from fggb_jax.models import zoo
 from fggb_jax.models.card import Card
 from onnx2jax import OnnxError
-from onnx2jax.graph import read_proto
+from onnx2jax.reader import read_proto
 
 _MOST_OF_SCRFD = 9  # outputs; YuNet has more
 

@@ -23,7 +23,7 @@ from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.faces.detection import check_photograph
 from fggb_jax.faces.pyramid import Tiles, doubled, tile, tiled
 from fggb_jax.models.load import dlib_weights
-from onnx2jax.graph import label, read_proto
+from onnx2jax.reader import label, read_proto
 
 _FILE = "mmod_human_face_detector.dat"
 _MIN_SIDE = 10  # of an image: dlib's tiling makes no sense below

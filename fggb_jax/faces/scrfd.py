@@ -14,7 +14,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import draw
 from fggb_jax.faces.detection import Detection, check_photograph, suppress
-from onnx2jax.graph import label
+from onnx2jax.reader import label
 
 STRIDES = (8, 16, 32)
 ANCHORS = 2  # a cell, both at the same point

@@ -15,7 +15,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import Canvas, draw
 from fggb_jax.faces.detection import Detection, check_photograph, overlap, suppress
-from onnx2jax.graph import label, read_proto
+from onnx2jax.reader import label, read_proto
 
 STRIDES = (8, 16, 32)
 SMALLEST = 320  # side of the least canvas in pixels; each other one is twice the last

@@ -4,7 +4,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx2jax
-from onnx2jax import graph
+from onnx2jax import reader
+from onnx2jax.graph import TensorSpec
 
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
 Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", None])
@@ -16,8 +17,8 @@ def model(nodes, weights=(), outputs=(Y,), opset=18):
 
 
 def test_specs_keep_names_types_and_unknown_dimensions():
-    parsed = graph.parse(model([helper.make_node("Relu", ["x"], ["y"])]))
-    assert parsed.inputs == (graph.TensorSpec("x", np.dtype(np.float32), ("n", 4)),)
+    parsed = reader.parse(model([helper.make_node("Relu", ["x"], ["y"])]))
+    assert parsed.inputs == (TensorSpec("x", np.dtype(np.float32), ("n", 4)),)
     assert parsed.outputs[0].shape == ("n", None)
 
 
@@ -25,7 +26,7 @@ def test_path_bytes_and_proto_are_read_alike(tmp_path):
     proto = model([helper.make_node("Relu", ["x"], ["y"])])
     path = tmp_path / "m.onnx"
     onnx.save(proto, path)
-    assert graph.parse(path) == graph.parse(str(path)) == graph.parse(path.read_bytes())
+    assert reader.parse(path) == reader.parse(str(path)) == reader.parse(path.read_bytes())
 
 
 def test_initializers_listed_as_inputs_are_no_inputs():
@@ -33,7 +34,7 @@ def test_initializers_listed_as_inputs_are_no_inputs():
     w = numpy_helper.from_array(np.ones(4, np.float32), "w")
     proto = model([helper.make_node("Add", ["x", "w"], ["y"])], [w])
     proto.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4]))
-    assert [spec.name for spec in graph.parse(proto).inputs] == ["x"]
+    assert [spec.name for spec in reader.parse(proto).inputs] == ["x"]
 
 
 def test_weights_shared_through_identity_stay_one_parameter():

@@ -122,6 +122,20 @@ def LogSoftmax(x, *, axis=-1):
     return jax.nn.log_softmax(x, axis)
 
 
+@op("Hardmax", 1)
+def Hardmax_1(x, *, axis=1):
+    return _softmax_2d(_hardmax, x, axis)
+
+
+@op("Hardmax", 13)
+def Hardmax(x, *, axis=-1):
+    return _hardmax(x, axis)
+
+
+def _hardmax(x, axis):
+    return jax.nn.one_hot(jnp.argmax(x, axis), x.shape[axis], axis=axis, dtype=x.dtype)
+
+
 def _softmax_2d(function, x, axis):
     """Before opset 13 everything from `axis` on is one flattened axis."""
     axis %= max(x.ndim, 1)

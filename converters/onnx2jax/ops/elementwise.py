@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from onnx2jax.errors import UnsupportedModelError
 from onnx2jax.registry import op
-from onnx2jax.values import Value, align, cast, dtype_of, namespace
+from onnx2jax.values import Value, align, cast, namespace
 
 
 def _unary(name: str, function: str) -> None:
@@ -44,6 +43,11 @@ def Reciprocal(x):
 @op("Erf")
 def Erf(x):
     return jax.lax.erf(jnp.asarray(x))
+
+
+@op("Det", 11)
+def Det(x):
+    return jnp.linalg.det(jnp.asarray(x))
 
 
 @op("IsInf")
@@ -178,27 +182,3 @@ def Clip(x, min=None, max=None):
     if max is not None:
         x = xp.minimum(x, xp.asarray(max, x.dtype).reshape((1,) * np.ndim(x)))
     return x
-
-
-@op("Cast", 1)
-def Cast_1(x, *, to):
-    """Before opset 6 the type is a name: FLOAT, INT64 …"""
-    names = {"FLOAT": "float32", "DOUBLE": "float64", "BOOL": "bool"}
-    return cast(x, names.get(to, to.lower()))
-
-
-@op("Cast", 6)
-def Cast(x, *, to, saturate=1, round_mode="up"):
-    return _converted(x, dtype_of(to))
-
-
-@op("CastLike")
-def CastLike(x, target_type, *, saturate=1, round_mode="up"):
-    return _converted(x, target_type.dtype)
-
-
-def _converted(x, dtype):
-    # These types saturate and round by rules of their own, which a plain cast does not know.
-    if str(dtype).startswith(("float8", "float4", "int4", "uint4", "int2", "uint2")):
-        raise UnsupportedModelError(f"a cast to {dtype} is not supported yet")
-    return cast(x, dtype)

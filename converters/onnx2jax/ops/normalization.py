@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from onnx2jax.errors import UnsupportedModelError
 from onnx2jax.registry import op
+from onnx2jax.values import is_static
 
 
 def _on_channels(values, rank):
@@ -36,8 +38,10 @@ def BatchNormalization_1(
 def BatchNormalization(
     x, scale, bias, mean, var, *, epsilon=1e-5, momentum=0.9, training_mode=0, ctx
 ):
-    if training_mode or ctx.n_outputs > 1:
-        raise UnsupportedModelError("BatchNormalization in training mode is not supported")
+    if training_mode:
+        return _trained(x, scale, bias, mean, var, epsilon, momentum)[: ctx.n_outputs]
+    if ctx.n_outputs > 1:
+        raise UnsupportedModelError("BatchNormalization with saved statistics is not supported")
     if np.ndim(scale) > 1:  # spatial=0 as the specification means it: (C, D1 …)
         scale, bias, mean, var = (v[None] for v in (scale, bias, mean, var))
     else:
@@ -45,6 +49,28 @@ def BatchNormalization(
     # One multiplication and one addition a pixel: what depends on weights alone comes first.
     gain = scale / jnp.sqrt(var + epsilon)
     return x * gain.astype(x.dtype) + (bias - mean * gain).astype(x.dtype)
+
+
+def _trained(x, scale, bias, mean, var, epsilon, momentum):
+    """Normalized by the batch's own moments, and the running ones."""
+    axes = (0, *range(2, x.ndim))
+    own_mean, own_var = jnp.mean(x, axes), jnp.var(x, axes)
+    inner = lax.rsqrt(own_var + epsilon)
+    y = _on_channels(scale * inner, x.ndim) * (x - _on_channels(own_mean, x.ndim))
+    y = (y + _on_channels(bias, x.ndim)).astype(x.dtype)
+    pairs = ((mean, own_mean), (var, own_var))
+    return (y, *((v * momentum + new * (1 - momentum)).astype(v.dtype) for v, new in pairs))
+
+
+@op("LRN")
+def LRN(x, *, size, alpha=1e-4, beta=0.75, bias=1.0):
+    """Divided by a power of the squares of the channels around."""
+    before = (size - 1) // 2
+    around = [(before, size - 1 - before) if axis == 1 else (0, 0) for axis in range(x.ndim)]
+    window = [size if axis == 1 else 1 for axis in range(x.ndim)]
+    zero = np.zeros((), x.dtype)
+    total = lax.reduce_window(jnp.square(x), zero, lax.add, window, [1] * x.ndim, around)
+    return x / (bias + alpha / size * total) ** beta
 
 
 @op("InstanceNormalization", 6)
@@ -87,6 +113,9 @@ def Dropout_1(x, *, ratio=0.5, is_test=0, ctx):
 
 @op("Dropout", 12, static=("training_mode",))
 def Dropout(x, ratio=None, training_mode=None, *, seed=None, ctx):
-    if training_mode is not None and bool(training_mode):
-        raise UnsupportedModelError("Dropout in training mode is not supported")
-    return Dropout_1(x, ctx=ctx)
+    rate = 0.5 if ratio is None else ratio
+    drops = training_mode is not None and bool(training_mode)
+    if not drops or (is_static(rate) and float(rate) == 0):
+        return Dropout_1(x, ctx=ctx)
+    kept = jax.random.bernoulli(ctx.random_key(seed), 1 - rate, x.shape)
+    return (jnp.where(kept, x / (1 - rate), 0).astype(x.dtype), kept)[: ctx.n_outputs]

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from onnx2jax.errors import UnsupportedModelError
 from onnx2jax.ops.window import resolve_pads
 from onnx2jax.registry import op
+from onnx2jax.values import index_dtype, ints
 
 
 @op("MaxPool")
@@ -24,11 +24,11 @@ def MaxPool(
     strides=None,
     ctx,
 ):
-    if ctx.n_outputs > 1:
-        raise UnsupportedModelError("the second output of MaxPool, its indices, is not supported")
     window = _Window(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
     lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else np.iinfo(x.dtype).min
-    return window.reduce(x, np.asarray(lowest, x.dtype), lax.max)
+    lowest = np.asarray(lowest, x.dtype)
+    y = window.reduce(x, lowest, lax.max)
+    return y if ctx.n_outputs == 1 else (y, window.maxima(x, lowest, bool(storage_order)))
 
 
 @op("AveragePool")
@@ -46,6 +46,47 @@ def AveragePool(
     window = _Window(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
     total = window.reduce(x, np.zeros((), x.dtype), lax.add)
     return total / window.counts(bool(count_include_pad)).astype(x.dtype)
+
+
+@op("LpPool", 2)
+def LpPool(
+    x,
+    *,
+    kernel_shape,
+    auto_pad="NOTSET",
+    ceil_mode=0,
+    dilations=None,
+    p=2,
+    pads=None,
+    strides=None,
+):
+    window = _Window(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
+    total = window.reduce(jnp.abs(x) ** p, np.zeros((), x.dtype), lax.add)
+    return (total ** (1 / p)).astype(x.dtype)
+
+
+@op("GlobalLpPool", 2)
+def GlobalLpPool(x, *, p=2):
+    total = jnp.sum(jnp.abs(x) ** p, tuple(range(2, x.ndim)), keepdims=True)
+    return (total ** (1 / p)).astype(x.dtype)
+
+
+@op("MaxUnpool", 9, static=("output_shape",))
+def MaxUnpool(x, indices, output_shape=None, *, kernel_shape, pads=None, strides=None):
+    """Each maximum back where it came from; the rest is 0."""
+    rank = len(kernel_shape)
+    strides, pads = strides or [1] * rank, pads or [0] * 2 * rank
+    size = [
+        (n - 1) * s - pads[i] - pads[i + rank] + k
+        for i, (n, s, k) in enumerate(zip(x.shape[2:], strides, kernel_shape, strict=True))
+    ]
+    shape = (*x.shape[:2], *size)
+    flat = jnp.zeros(int(np.prod(shape)), x.dtype)
+    y = flat.at[jnp.asarray(indices).reshape(-1)].set(jnp.asarray(x).reshape(-1)).reshape(shape)
+    if output_shape is None:
+        return y
+    wanted = zip(ints(output_shape), shape, strict=True)
+    return jnp.pad(y, [(0, n - have) for n, have in wanted])
 
 
 @op("GlobalAveragePool")
@@ -98,6 +139,27 @@ class _Window:
             [(0, 0), (0, 0), *self.padding],
             window_dilation=(1, 1, *self.dilations),
         )
+
+    def maxima(self, x, lowest, column_major):
+        """Where in the flat input each window's maximum lies, the first of equal ones."""
+        size = x.shape[2:]
+        order = tuple(reversed(size)) if column_major else size
+        place = np.arange(np.prod(size)).reshape(order)
+        place = place.T if column_major else place
+        place = place + np.arange(np.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * len(size)) * (
+            np.prod(size)
+        )
+        last = np.asarray(np.iinfo(np.int32).max)
+
+        def larger(a, b):
+            (u, i), (v, j) = a, b
+            first = (u > v) | ((u == v) & (i < j))
+            return jnp.where(first, u, v), jnp.where(first, i, j)
+
+        place = jnp.asarray(place).astype(index_dtype())
+        operands = (lax.stop_gradient(x), place)
+        initial = (lowest, last.astype(place.dtype))
+        return self.reduce(operands, initial, larger)[1]
 
     def counts(self, include_pad):
         """How many elements each window averages over; the overhang never counts."""

@@ -82,11 +82,20 @@ _arg("ArgMax", "argmax")
 _arg("ArgMin", "argmin")
 
 
-@op("CumSum", static=("axis",))
-def CumSum(x, axis, *, exclusive=0, reverse=0):
-    xp = namespace(x)
-    (axis,) = ints(axis)
-    values = xp.flip(x, axis) if reverse else x
-    total = xp.cumsum(values, axis, dtype=x.dtype)
-    total = total - values if exclusive else total
-    return xp.flip(total, axis) if reverse else total
+def _cumulative(name: str, since: int, accumulate: str, neutral: int) -> None:
+    def apply(x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
+        xp = namespace(x)
+        (along,) = ints(axis)
+        values = xp.flip(x, along) if reverse else x
+        if exclusive:  # shifted by one: what is not added yet
+            start = xp.full_like(xp.take(values, np.arange(1), along), neutral)
+            rest = xp.take(values, np.arange(values.shape[along] - 1), along)
+            values = xp.concatenate([start, rest], along)
+        total = getattr(xp, accumulate)(values, along, dtype=x.dtype)
+        return xp.flip(total, along) if reverse else total
+
+    op(name, since, static=("axis",))(apply)
+
+
+_cumulative("CumSum", 11, "cumsum", 0)
+_cumulative("CumProd", 26, "cumprod", 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 
-from onnx2jax.errors import UnsupportedModelError
 from onnx2jax.registry import op
 from onnx2jax.values import ints, normalized_axes
 
@@ -45,23 +46,33 @@ def Resize(
     mode="nearest",
     nearest_mode="round_prefer_floor",
 ):
-    if coordinate_transformation_mode == "tf_crop_and_resize" or antialias:
-        raise UnsupportedModelError("Resize with a crop or antialiasing is not supported yet")
-    if keep_aspect_ratio_policy != "stretch":
-        raise UnsupportedModelError("Resize that keeps the aspect ratio is not supported yet")
-    for axis, scale, size in _targets(x.shape, scales, sizes, axes):
-        where = _coordinates(x.shape[axis], size, scale, coordinate_transformation_mode)
-        if mode == "nearest":
-            index = np.clip(_nearest(where, nearest_mode), 0, x.shape[axis] - 1)
-            x = jnp.take(x, index, axis)
+    crop = coordinate_transformation_mode == "tf_crop_and_resize"
+    for axis, scale, size, region in _targets(
+        x.shape, scales, sizes, axes, keep_aspect_ratio_policy, roi if crop else None
+    ):
+        n = x.shape[axis]
+        if crop:
+            where = _cropped(n, size, scale, *region)
         else:
-            weights = _weights(where, x.shape[axis], mode, cubic_coeff_a, bool(exclude_outside))
-            x = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ weights.T.astype(x.dtype), -1, axis)
+            where = _coordinates(n, size, scale, coordinate_transformation_mode)
+        if mode == "nearest":
+            y = jnp.take(x, np.clip(_nearest(where, nearest_mode), 0, n - 1), axis)
+        else:
+            stretch = max(1 / scale, 1) if antialias else 1
+            kernel, reach = (
+                (linear, 1) if mode == "linear" else (partial(cubic, a=cubic_coeff_a), 2)
+            )
+            matrix = _weights(where, n, kernel, reach, stretch, bool(exclude_outside))
+            y = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ matrix.T.astype(x.dtype), -1, axis)
+        if crop:
+            outside = ((where < 0) | (where > n - 1)).reshape([-1] + [1] * (x.ndim - 1 - axis))
+            y = jnp.where(outside, jnp.asarray(extrapolation_value, x.dtype), y)
+        x = y
     return x
 
 
-def _targets(shape, scales, sizes, axes):
-    """(axis, scale, size) of each axis that changes."""
+def _targets(shape, scales, sizes, axes, policy, roi):
+    """(axis, scale, size, region) of each axis that changes."""
     axes = normalized_axes(axes, len(shape))
     if scales is not None and np.size(scales):
         factors = [float(s) for s in np.asarray(scales).reshape(-1)]
@@ -69,8 +80,23 @@ def _targets(shape, scales, sizes, axes):
     else:
         lengths = ints(sizes)
         factors = [n / shape[a] for a, n in zip(axes, lengths, strict=True)]
-    rows = zip(axes, factors, lengths, strict=True)
-    return [(a, s, n) for a, s, n in rows if s != 1 or n != shape[a]]
+        if policy != "stretch":
+            factors = [min(factors) if policy == "not_larger" else max(factors)] * len(axes)
+            lengths = [int(shape[a] * s + 0.5) for a, s in zip(axes, factors, strict=True)]
+    if roi is None or not np.size(roi):
+        regions = [(0.0, 1.0)] * len(axes)
+    else:
+        regions = list(np.asarray(roi, np.float64).reshape(2, -1).T)
+    rows = zip(axes, factors, lengths, regions, strict=True)
+    return [(a, s, n, r) for a, s, n, r in rows if s != 1 or n != shape[a] or tuple(r) != (0, 1)]
+
+
+def _cropped(length, size, scale, start, end):
+    """TensorFlow's crop: the region's ends are the first and the last sample."""
+    last = length * scale - 1
+    if last <= 0:
+        return np.full(size, (start + end) * (length - 1) / 2)
+    return start * (length - 1) + np.arange(size) * (end - start) * (length - 1) / last
 
 
 def _coordinates(length, size, scale, mode):
@@ -105,13 +131,17 @@ def _nearest(where, mode):
     return rounding[mode](where).astype(np.int64)
 
 
-def _weights(where, length, mode, a, exclude_outside):
-    """The interpolation matrix (outputs, inputs); borders repeat the edge, or are left out."""
-    reach = 1 if mode == "linear" else 2
-    kernel = _linear if mode == "linear" else lambda d: _cubic(d, a)
+def _weights(where, length, kernel, reach, stretch, exclude_outside):
+    """The interpolation matrix (outputs, inputs); borders repeat the edge, or are left out.
+
+    `stretch` widens the kernel, so that where an image shrinks every pixel counts.
+    """
+    width = int(np.ceil(reach * stretch))
     base = np.floor(where).astype(np.int64)
-    taps = base[:, None] + np.arange(1 - reach, reach + 1)
-    values = kernel(np.abs(where[:, None] - taps))
+    taps = base[:, None] + np.arange(1 - width, width + 1)
+    values = kernel(np.abs(where[:, None] - taps) / stretch)
+    if stretch > 1:
+        values = values / values.sum(1, keepdims=True)
     if exclude_outside:
         values = values * ((taps >= 0) & (taps < length))
         values = values / values.sum(1, keepdims=True)
@@ -120,11 +150,13 @@ def _weights(where, length, mode, a, exclude_outside):
     return matrix
 
 
-def _linear(d):
-    return np.maximum(1 - d, 0)
+def linear(d, xp=np):
+    """The triangle: the weight of a pixel at distance d ≥ 0."""
+    return xp.maximum(1 - d, 0)
 
 
-def _cubic(d, a):
+def cubic(d, a, xp=np):
+    """Keys' cubic convolution."""
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+    return xp.where(d <= 1, near, xp.where(d < 2, far, 0))

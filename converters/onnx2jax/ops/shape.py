@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from onnx2jax.registry import op
-from onnx2jax.values import cast, ints, namespace, normalized_axes
+from onnx2jax.values import FOLDED, cast, dtype_of, ints, namespace, normalized_axes
 
 
 @op("Identity")
 def Identity(x):
-    return x
+    return (x,)  # which may be a sequence
 
 
 @op("Shape", 1)
@@ -123,14 +126,6 @@ def _slice(x, starts, ends, axes, steps):
     return x[tuple(index)]
 
 
-@op("Gather")
-def Gather(x, indices, *, axis=0):
-    xp = namespace(x, indices)
-    indices = xp.asarray(indices)
-    size = np.shape(x)[axis]
-    return xp.take(x, xp.where(indices < 0, indices + size, indices), axis)
-
-
 @op("Expand", static=("shape",))
 def Expand(x, shape):
     target = np.broadcast_shapes(np.shape(x), tuple(ints(shape)))
@@ -140,7 +135,8 @@ def Expand(x, shape):
 
 @op("Tile", 6, static=("repeats",))
 def Tile(x, repeats):
-    return namespace(x).tile(x, ints(repeats))
+    times = ints(repeats)
+    return namespace(x, np.broadcast_to(0, (math.prod(times),))).tile(x, times)
 
 
 @op("ConstantOfShape", static=("input",))
@@ -150,8 +146,17 @@ def ConstantOfShape(input, *, value=None):
     return np.broadcast_to(value.reshape(()), tuple(ints(input)))
 
 
+@op("EyeLike", 9)
+def EyeLike(x, *, dtype=None, k=0):
+    dtype = x.dtype if dtype is None else jax.dtypes.canonicalize_dtype(dtype_of(dtype))
+    return jnp.eye(*np.shape(x), k=k, dtype=dtype)
+
+
 @op("Range", static=("start", "limit", "delta"))
 def Range(start, limit, delta):
+    count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
+    if count > FOLDED:
+        return start + delta * jnp.arange(count).astype(start.dtype)
     return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
 
 
