@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,13 +69,22 @@ def _is_weight(value: np.ndarray) -> bool:
     return floating or (value.dtype.name.endswith(("int8", "int4", "int2")) and value.ndim > 1)
 
 
-def needed_static(graph: Graph, operators: Mapping[int, Operator]) -> set[str]:
-    """Names that some operator needs as a constant, followed back to where they come from."""
-    needed: set[str] = set()
+def needed_static(
+    graph: Graph, operators: Mapping[int, Operator], wanted: Iterable[str] = ()
+) -> set[str]:
+    """Names that some operator needs as a constant, followed back to where they come from.
+
+    Args:
+        graph: its nodes.
+        operators: of each node, by the node's id.
+        wanted: names that are needed anyway.
+    """
+    needed = set(wanted)
     for node in reversed(graph.nodes):
         needed.update(operators[id(node)].static_slots(node))
         for body in node.subgraphs:
-            inner = needed_static(body, operators)
+            asked = body.outputs if needed.intersection(node.outputs) else ()
+            inner = needed_static(body, operators, (spec.name for spec in asked))
             needed.update(inner)
             if inner.intersection(spec.name for spec in body.inputs):
                 needed.update(node.inputs)
@@ -83,6 +92,10 @@ def needed_static(graph: Graph, operators: Mapping[int, Operator]) -> set[str]:
         if needed.intersection(node.outputs) and node.op not in ("Shape", "Size", "SequenceLength"):
             needed.update(node.inputs)
     return needed
+
+
+# Elements up to which what is static is computed when a program is traced: shapes are small.
+_SMALL = 2**12
 
 
 @dataclass(frozen=True)
@@ -117,8 +130,8 @@ class Interpreter:
             key: of random numbers.
             counts: receives how many entries of each padded value are real.
         """
-        # ONNX broadcasts as NumPy does, whatever the caller allows.
-        with jax.numpy_rank_promotion("allow"):
+        # ONNX broadcasts and promotes as NumPy does, whatever the caller allows.
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
             self._run(nodes, values, key, counts)
 
     def _run(
@@ -163,7 +176,7 @@ class Interpreter:
         if operator.wants_context:
             keywords["ctx"] = context
         try:
-            result = operator.function(*inputs, **keywords)
+            result = _computed(operator, node, inputs, keywords)
         except OnnxError as error:
             raise type(error)(f"{node}: {error}") from None
         except (TypeError, ValueError, IndexError, KeyError, NotImplementedError) as error:
@@ -206,6 +219,23 @@ class Interpreter:
             return jnp.sum(inner[y])
 
         return tuple(jax.grad(summed)(list(map(jnp.asarray, at))))
+
+
+def _computed(
+    operator: Operator, node: Node, inputs: Sequence[Value], keywords: Mapping[str, Any]
+) -> Any:
+    """An operator's result; a small one of static inputs is static, whatever computes it."""
+    result = operator.function(*inputs, **keywords)
+    static = bool(inputs) and all(map(is_static, inputs)) and not node.subgraphs
+    made = jax.tree.leaves(result)
+    if not static or operator.is_random or all(map(is_static, made)):
+        return result
+    if sum(np.size(x) for x in (*inputs, *made) if hasattr(x, "shape")) > _SMALL:
+        return result
+    if any(isinstance(x, Tracer) for x in made):  # staged: once more, at once
+        with jax.ensure_compile_time_eval():
+            result = operator.function(*inputs, **keywords)
+    return jax.tree.map(_known, result)
 
 
 def _known(value: Value) -> Value:

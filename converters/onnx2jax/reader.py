@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from onnx2jax.errors import InvalidModelError, UnsupportedModelError
+from onnx2jax.functions import inlined, plain_domain, with_functions
 from onnx2jax.graph import Graph, Node, TensorSpec
 
 _LARGEST_DENSE = 2**28  # elements of a sparse constant
+_LARGEST_FILLED = 2**25  # elements of all that ConstantOfShape fills when a file is read
 
 Source = str | Path | bytes | onnx.ModelProto
 
@@ -67,56 +67,14 @@ def parse(source: Source, supported: Callable[[str, str, int], bool] | None = No
     if not opsets:
         raise InvalidModelError("the model declares no opset: opset_import is empty")
     if proto.functions:
-        proto = _inlined(proto, onnx.inliner.inline_local_functions)
-    if supported and (missing := _defined_by_functions(proto, supported)):
-        expand = partial(onnx.inliner.inline_selected_functions, inline_schema_functions=True)
-        proto = _inlined(proto, partial(expand, function_ids=missing))
+        proto = inlined(proto)
+    if supported:
+        proto = with_functions(proto, supported)
     return _graph(proto.graph, _opsets(proto), outer=frozenset())
 
 
 def _opsets(proto: onnx.ModelProto) -> dict[str, int]:
-    return {_domain(o.domain): o.version for o in proto.opset_import}
-
-
-def _inlined(
-    proto: onnx.ModelProto, inline: Callable[[onnx.ModelProto], onnx.ModelProto]
-) -> onnx.ModelProto:
-    """The model with functions inlined, or the reason why not."""
-    try:
-        return inline(proto)
-    except Exception as error:  # the inliner is C++ and has types of its own
-        raise InvalidModelError(f"its functions cannot be inlined: {error}") from None
-
-
-def _defined_by_functions(
-    proto: onnx.ModelProto, supported: Callable[[str, str, int], bool]
-) -> list[tuple[str, str]]:
-    """(domain, name) of the operators that are not known, but that ONNX defines by others."""
-    opsets = _opsets(proto)
-    found = set()
-    for node in _nodes(proto.graph):
-        domain = _domain(node.domain)
-        opset = opsets.get(domain, 1)
-        if not supported(domain, node.op_type, opset) and node.op_type != "Constant":
-            try:
-                schema = onnx.defs.get_schema(node.op_type, opset, domain)
-            except onnx.defs.SchemaError:
-                continue
-            if schema.has_function or schema.has_context_dependent_function:
-                found.add((domain, node.op_type))
-    return sorted(found)
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _nodes(attribute.g)
-
-
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
+    return {plain_domain(o.domain): o.version for o in proto.opset_import}
 
 
 def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[str]) -> Graph:
@@ -125,6 +83,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[s
     inputs = tuple(_spec(v) for v in proto.input if v.name not in initializers)
     kept = {v.name for v in proto.output}
     alias: dict[str, str] = {}
+    weights, budget = set(initializers), _LARGEST_FILLED
     nodes: list[Node] = []
     known = {"", *outer, *constants, *(spec.name for spec in inputs)}
     for node_proto in proto.node:
@@ -134,6 +93,10 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[s
         known.update(node.outputs)
         if node.op == "Constant" and not node.domain:
             constants[node.outputs[0]] = _constant_value(node)
+        elif (filled := _filled(node, constants, budget)) is not None:
+            budget -= filled.size
+            constants[node.outputs[0]] = filled
+            weights.add(node.outputs[0])
         elif _is_weight_alias(node, constants) and node.outputs[0] not in kept:
             # Old PyTorch exporters share a weight through Identity: one parameter, not two.
             alias[node.outputs[0]] = node.inputs[0]
@@ -150,7 +113,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[s
         inputs=inputs,
         outputs=tuple(_spec(v) for v in proto.output),
         constants=constants,
-        initializers=frozenset(initializers),
+        initializers=frozenset(weights),
         opsets=opsets,
     )
 
@@ -165,6 +128,21 @@ def _check_names(node: Node, known: Iterable[str]) -> None:
         raise InvalidModelError(f"{node} produces {repeated}, which exist already")
 
 
+def _filled(node: Node, constants: Mapping[str, np.ndarray], budget: int) -> np.ndarray | None:
+    """The floats that a ConstantOfShape node makes, which are weights as any others.
+
+    XLA:CPU (0.10 to 0.12) sums, or pools, the product with a matrix that it knows to be one number
+    everywhere to garbage; of a parameter it knows nothing.
+    """
+    if node.op != "ConstantOfShape" or node.domain or node.inputs[0] not in constants:
+        return None
+    value = node.attributes.get("value", np.zeros(1, np.float32))
+    shape = [int(n) for n in constants[node.inputs[0]].reshape(-1)]
+    if value.dtype.kind != "f" or value.size != 1 or min(shape, default=0) < 1:
+        return None
+    return np.full(shape, value.reshape(())) if 1 < math.prod(shape) <= budget else None
+
+
 def _is_weight_alias(node: Node, constants: Mapping[str, np.ndarray]) -> bool:
     return node.op == "Identity" and not node.domain and node.inputs[0] in constants
 
@@ -172,7 +150,7 @@ def _is_weight_alias(node: Node, constants: Mapping[str, np.ndarray]) -> bool:
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: frozenset[str]) -> Node:
     return Node(
         op=proto.op_type,
-        domain=_domain(proto.domain),
+        domain=plain_domain(proto.domain),
         name=proto.name,
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),

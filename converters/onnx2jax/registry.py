@@ -74,6 +74,11 @@ class Operator:
         kind = inspect.Parameter.KEYWORD_ONLY
         return {p.name: p for p in self._parameters if p.kind is kind and p.name != "ctx"}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws numbers, which are those of a call and not of the program."""
+        return "seed" in self.attributes
+
     @cached_property
     def wants_context(self) -> bool:
         return any(p.name == "ctx" for p in self._parameters)

@@ -22,17 +22,17 @@ def test_a_right_model_has_no_divergence(proto):
 
 def test_the_first_wrong_node_is_named(proto, monkeypatch):
     """A PRelu that is a little wrong, from the second on: the second is named."""
-    evaluate, calls = interpreter.evaluate, []
+    evaluate, calls = interpreter.Interpreter.evaluate, []
 
-    def wrong(node, operator, values, context):
-        results = evaluate(node, operator, values, context)
+    def wrong(self, node, values, context):
+        results = evaluate(self, node, values, context)
         if node.op == "PRelu":
             calls.append(node.name)
             if len(calls) == 2:
                 return (results[0] * np.float32(1.001),)
         return results
 
-    monkeypatch.setattr(interpreter, "evaluate", wrong)
+    monkeypatch.setattr(interpreter.Interpreter, "evaluate", wrong)
     report = onnx2jax.check(proto)
     assert report.divergence.startswith(f"PRelu node '{calls[1]}' diverges first")
 

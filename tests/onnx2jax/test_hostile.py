@@ -52,6 +52,13 @@ BOMBS = {
 }
 
 
+@pytest.fixture(scope="module")
+def started():
+    """JAX takes a second to start, whatever is read."""
+    summary(onnx2jax.load(model([NODE("Relu", ["x"], ["y"])])))
+
+
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize("name", BOMBS)
 def test_nothing_large_is_folded(name):
     """A mean of two gigabytes is added to x: reading and looking at it costs next to nothing."""

@@ -41,7 +41,7 @@ def test_fine_tuning_lowers_the_loss(model):
     def loss(module):
         z = module(x)
         z = z / jnp.linalg.norm(z, axis=1, keepdims=True)
-        same = labels[:, None] == labels
+        same = labels[:, None] == labels[None]
         cosine = z @ z.T
         return jnp.mean(jnp.where(same, 1 - cosine, jnp.maximum(cosine, 0)))
 

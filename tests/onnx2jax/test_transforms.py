@@ -12,7 +12,7 @@ import official
 import onnx2jax
 from tolerances import assert_close
 
-SAMPLE = 8
+SAMPLE = 24  # each so manieth case in CI; all of them with `pytest -m slow`
 # What is random, or a conversion, whose rounding is all that a difference sees.
 ROUNDING = {"Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "BitCast", "QLinearConv"}
 # A loop whose end is traced has no reverse: JAX stores no state of it.
@@ -66,7 +66,8 @@ def traceable(cases):
 
 def moved(x, rng, scale=1e-2):
     """Off ties and integers, where a derivative is one-sided."""
-    return x * (1 + scale * rng.uniform(-1, 1, x.shape)) + 1e-3 * rng.uniform(-1, 1, x.shape)
+    away = rng.uniform(0.5, 1, x.shape) * rng.choice([-1, 1], x.shape)
+    return x * (1 + scale * away) + 1e-3 * away
 
 
 def check_batching(name, case):
@@ -79,7 +80,9 @@ def check_batching(name, case):
     for k, y in enumerate(batched):
         for i, single in enumerate(singles):
             ours, theirs = np.asarray(y[i]), np.asarray(single[k])
-            if theirs.dtype.kind != "f":
+            if theirs.dtype.kind == "V":  # small floats, whose NaN NumPy does not know
+                np.testing.assert_array_equal(*(v.astype(np.float32) for v in (ours, theirs)))
+            elif theirs.dtype.kind != "f":
                 np.testing.assert_array_equal(ours, theirs, err_msg=name)
             elif np.isfinite(theirs).all():
                 assert_close(ours, theirs, relative=1e-5 if theirs.itemsize > 2 else 1e-2)
@@ -136,7 +139,7 @@ def check_all(cases):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
 def test_a_sample_of_all_operators(suite):
-    assert check_all(suite[::SAMPLE]) > 50
+    assert check_all(suite[::SAMPLE]) > 15
 
 
 @pytest.mark.slow

@@ -42,6 +42,12 @@ def _per_channel(slope, shape):
     return slope
 
 
+@op("Shrink", 9)
+def Shrink(x, *, bias=0.0, lambd=0.5):
+    moved = jnp.where(x < -lambd, x + bias, jnp.where(x > lambd, x - bias, 0))
+    return moved.astype(x.dtype)
+
+
 @op("Sigmoid")
 def Sigmoid(x):
     return jax.nn.sigmoid(x)

@@ -38,6 +38,10 @@ def GatherND(x, indices, *, batch_dims=0):
 
 
 @op("Scatter", 9)
+def Scatter(x, indices, updates, *, axis=0):
+    return ScatterElements(x, indices, updates, axis=axis)
+
+
 @op("ScatterElements", 11)
 def ScatterElements(x, indices, updates, *, axis=0, reduction="none"):
     indices = jnp.asarray(_wrapped(indices, np.shape(x)[axis]))

@@ -112,10 +112,12 @@ def TreeEnsemble(
     modes = np.asarray(nodes_modes)
     members = _members(membership_values, modes)
     missing = np.asarray(nodes_missing_value_tracks_true or [0] * count, bool)
-    yes, no = (jnp.asarray(np.concatenate([v, leaves])) for v in (yes, no))
+    yes, no = (np.concatenate([v, leaves]) for v in (yes, no))
     features = np.concatenate([nodes_featureids, 0 * leaves])
     at = jnp.broadcast_to(jnp.asarray(_roots(tree_roots, yes, no)), (len(x), len(tree_roots)))
-    for _ in range(_depth(yes, no, tree_roots)):
+    depth = _depth(yes, no, tree_roots)
+    yes, no = jnp.asarray(yes), jnp.asarray(no)
+    for _ in range(depth):
         node = jnp.minimum(at, count - 1)
         value = jnp.take_along_axis(jnp.asarray(x), jnp.asarray(features)[at], 1)
         split = jnp.asarray(nodes_splits, x.dtype)[node]
@@ -136,7 +138,6 @@ def _roots(roots, yes, no):
 
 def _depth(yes, no, roots):
     """How many levels the deepest tree has."""
-    yes, no = np.asarray(yes), np.asarray(no)
     depth, front = 0, set(roots)
     while True:
         after = {int(v) for i in front for v in (yes[i], no[i])}

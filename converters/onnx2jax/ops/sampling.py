@@ -39,7 +39,7 @@ def _sample(x, where, *, mode, padding, borders):
     """x (C, D1 …) at `where`, one array of pixel coordinates for each axis."""
     if mode == "nearest":
         where = [jnp.round(v) for v in where]
-    if padding == "border":
+    if padding == "border" and mode != "cubic":  # whose taps alone are held, as in PyTorch
         where = [jnp.clip(v, 0, n - 1) for v, n in zip(where, x.shape[1:], strict=True)]
     elif padding == "reflection":
         where = [_reflected(v, *border) for v, border in zip(where, borders, strict=True)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from onnx2jax.registry import op
 from onnx2jax.values import dtype_of, ints
@@ -19,7 +21,10 @@ def DFT(x, dft_length=None, axis=None, *, inverse=0, onesided=0):
     """x (…, 1) real or (…, 2) complex."""
     axis = -2 if axis is None else int(np.asarray(axis).reshape(()))
     axis %= x.ndim
-    signal = x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
+    # Forwards in 64 bits where JAX has them: what ought to be 0 is then 0 in 32. ONNX's expected
+    # values are so too, and those of the inverse are not.
+    wide = x if inverse else x.astype(jax.dtypes.canonicalize_dtype(np.float64))
+    signal = wide[..., 0] if x.shape[-1] == 1 else lax.complex(wide[..., 0], wide[..., 1])
     length = None if dft_length is None else ints(dft_length)[0]
     if inverse and onesided:
         return jnp.fft.irfft(signal, length, axis)[..., None].astype(x.dtype)

@@ -55,8 +55,8 @@ def Adam(
         gradient = norm_coefficient * x + gradient
         mean = alpha * mean + (1 - alpha) * gradient
         squares = beta * squares + (1 - beta) * gradient * gradient
-        corrected = r * jnp.sqrt(1 - beta**t) / (1 - alpha**t)
-        rate = jnp.where(t > 0, corrected, r)
+        step = jnp.maximum(t, 1)  # at 0 nothing is corrected
+        rate = jnp.where(t > 0, r * jnp.sqrt(1 - beta**step) / (1 - alpha**step), r)
         x = x - rate * mean / (jnp.sqrt(squares) + epsilon)
         rows.append(((1 - norm_coefficient_post) * x, mean, squares))
     return tuple(v.astype(values[0].dtype) for v in _listed(rows))

@@ -8,6 +8,7 @@ from onnx import helper, numpy_helper
 
 import networks
 import onnx2jax
+import single
 from tolerances import assert_close
 
 
@@ -32,12 +33,31 @@ def test_mxnet_quirks_mean_what_their_authors_meant():
     assert_close(jax.jit(twin)(twin.params, x), jax.jit(plain)(plain.params, x))
 
 
-def test_training_mode_is_refused():
-    proto = networks.iresnet((1, 1, 1, 1), width=8, dimension=16, opset=18)
-    for node in proto.graph.node:
-        if node.op_type == "BatchNormalization":
-            node.attribute.append(helper.make_attribute("training_mode", 1))
-    model = onnx2jax.load(proto)
-    x = np.zeros((1, 3, 112, 112), np.float32)
-    with pytest.raises(onnx2jax.UnsupportedModelError, match="training mode is not supported"):
-        model(model.params, x)
+def batch_normalization(outputs, opset=15):
+    x = np.random.default_rng(0).normal(2, 3, (4, 3, 5)).astype(np.float32)
+    given = {
+        "x": x,
+        "scale": np.float32([1, 2, 3]),
+        "bias": np.float32([0, 1, 2]),
+        "mean": np.float32([5, 6, 7]),
+        "var": np.float32([1, 2, 3]),
+    }
+    options = {} if opset < 14 else {"training_mode": 1, "momentum": 0.75}
+    return given, single.model("BatchNormalization", given, outputs, opset, **options)
+
+
+def test_training_normalizes_by_the_batch_and_moves_the_running_moments():
+    given, proto = batch_normalization(["y", "mean2", "var2"])
+    y, mean, var = single.ours(proto, given)
+    x = given["x"].astype(np.float64)
+    assert_close(mean, 0.75 * given["mean"] + 0.25 * x.mean((0, 2)), relative=1e-6)
+    assert_close(var, 0.75 * given["var"] + 0.25 * x.var((0, 2)), relative=1e-6)
+    unit = (x - x.mean((0, 2))[:, None]) / np.sqrt(x.var((0, 2)) + 1e-5)[:, None]
+    expected = unit * given["scale"][:, None] + given["bias"][:, None]
+    assert_close(y, expected, relative=1e-5)
+
+
+def test_saved_statistics_of_old_training_are_refused():
+    given, proto = batch_normalization(["y", "mean2", "var2"], opset=9)
+    with pytest.raises(onnx2jax.UnsupportedModelError, match="saved statistics"):
+        single.ours(proto, given)
