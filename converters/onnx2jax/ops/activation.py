@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from onnx2jax.registry import op
 from onnx2jax.values import align
@@ -110,35 +111,40 @@ def Gelu(x, *, approximate="none"):
 
 @op("Softmax", 1)
 def Softmax_1(x, *, axis=1):
-    return _softmax_2d(jax.nn.softmax, x, axis)
+    return _softmax_2d(Softmax, x, axis)
 
 
 @op("Softmax", 13)
 def Softmax(x, *, axis=-1):
-    return jax.nn.softmax(x, axis)
+    return jax.nn.softmax(_shifted(x, axis), axis)
 
 
 @op("LogSoftmax", 1)
 def LogSoftmax_1(x, *, axis=1):
-    return _softmax_2d(jax.nn.log_softmax, x, axis)
+    return _softmax_2d(LogSoftmax, x, axis)
 
 
 @op("LogSoftmax", 13)
 def LogSoftmax(x, *, axis=-1):
-    return jax.nn.log_softmax(x, axis)
+    return jax.nn.log_softmax(_shifted(x, axis), axis)
+
+
+def _shifted(x, axis):
+    """x less its maximum, which softmax takes off once more.
+
+    XLA may round x otherwise beside its maximum (a factor fused into the subtraction is not rounded
+    at all), so that for x of 1e10 no difference is 0 and every exponential vanishes.
+    """
+    return x - lax.stop_gradient(jnp.max(x, axis, keepdims=True))
 
 
 @op("Hardmax", 1)
 def Hardmax_1(x, *, axis=1):
-    return _softmax_2d(_hardmax, x, axis)
+    return _softmax_2d(Hardmax, x, axis)
 
 
 @op("Hardmax", 13)
 def Hardmax(x, *, axis=-1):
-    return _hardmax(x, axis)
-
-
-def _hardmax(x, axis):
     return jax.nn.one_hot(jnp.argmax(x, axis), x.shape[axis], axis=axis, dtype=x.dtype)
 
 
@@ -146,4 +152,4 @@ def _softmax_2d(function, x, axis):
     """Before opset 13 everything from `axis` on is one flattened axis."""
     axis %= max(x.ndim, 1)
     rows = int(np.prod(x.shape[:axis], dtype=np.int64))
-    return function(x.reshape(rows, -1), -1).reshape(x.shape)
+    return function(x.reshape(rows, -1), axis=-1).reshape(x.shape)
