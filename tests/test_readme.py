@@ -53,7 +53,11 @@ def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/photographs.md", "docs/fewer_passes.md"])
+FIGURES = ("photographs", "fewer_passes", "operators", "conformance")
+DOCUMENTS = ["README.md", *(f"docs/{name}.md" for name in FIGURES)]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_figures_are_those_of_the_results(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     readme = importlib.import_module("readme")
