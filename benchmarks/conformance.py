@@ -32,9 +32,18 @@ def run(jobs: int, include: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return json.loads(done.stdout), sorted(rows, key=lambda row: row["name"])
 
 
-def shorter(why: str) -> str:
-    """A reason in a cell of a table."""
-    return re.sub(r"\s+", " ", why).replace("|", "/")[:160]
+# What the suite asks for that nothing can give.
+EXPLAINED = {
+    r"test_bernoulli|test_training_dropout": "expects the numbers that NumPy's generator draws",
+    r"test_loop16_seq_none": "the suite's runner cannot compare an array without dimensions that "
+    "lies in a sequence",
+}
+
+
+def reason(row: dict[str, Any]) -> str:
+    """Why a case does not pass, in a cell of a table."""
+    known = (text for name, text in EXPLAINED.items() if re.search(name, row["name"]))
+    return next(known, re.sub(r"\s+", " ", row["why"]).replace("|", "/")[:160])
 
 
 def render(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -45,9 +54,7 @@ def render(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         for kind, c in summary["by_kind"].items()
     ]
     total = ("all", f"{summary['passed']:,}", f"{sum(jitted.values()):,}", f"{summary['total']:,}")
-    failed = [
-        (r["name"], r["verdict"], shorter(r["why"])) for r in rows if r["verdict"] != "passed"
-    ]
+    failed = [(r["name"], r["verdict"], reason(r)) for r in rows if r["verdict"] != "passed"]
     return "\n".join(
         [
             table(("kind", "passed", "of them in jit", "cases"), [*counts, total]),

@@ -5,6 +5,8 @@
 >>> y = model(model.params, x)                # doctest: +SKIP
 """
 
+from typing import TYPE_CHECKING
+
 from onnx2jax import backend
 from onnx2jax import ops as _ops  # noqa: F401  importing the operators fills the registry
 from onnx2jax.check import Report, check
@@ -21,6 +23,9 @@ from onnx2jax.graph import Graph, Node, TensorSpec
 from onnx2jax.model import Model, load
 from onnx2jax.registry import Context, op, operators
 from onnx2jax.saved import save
+
+if TYPE_CHECKING:
+    from onnx2jax.nnx import to_nnx
 
 __all__ = [
     "Context",

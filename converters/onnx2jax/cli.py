@@ -84,13 +84,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _ops(options: argparse.Namespace) -> int:
     import onnx2jax
+    from onnx2jax.registry import table
 
     versions: dict[str, list[int]] = {}
     for operator in onnx2jax.operators():
         name = f"{operator.domain + '.' if operator.domain else ''}{operator.name}"
         versions.setdefault(name, []).append(operator.since)
     if options.markdown:
-        print(onnx2jax.registry.table())  # noqa: T201
+        print(table())  # noqa: T201
     else:
         _show(versions, options.json)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import onnx
 import onnx.inliner
@@ -63,11 +64,11 @@ def _is_known(node: onnx.NodeProto, opsets: dict[str, int], supported: Supported
     return node.op_type == "Constant" or supported(domain, node.op_type, opsets.get(domain, 1))
 
 
-def _schema(node: onnx.NodeProto, opsets: dict[str, int]) -> onnx.defs.OpSchema | None:
+def _schema(node: onnx.NodeProto, opsets: dict[str, int]) -> Any:  # onnx's stubs lack much of it
     """The schema of an operator that ONNX defines by a function."""
     domain = plain_domain(node.domain)
     try:
-        schema = onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
     except (onnx.defs.SchemaError, TypeError):  # a broken file's name may not even be text
         return None
     return schema if schema.has_function or schema.has_context_dependent_function else None
@@ -75,7 +76,7 @@ def _schema(node: onnx.NodeProto, opsets: dict[str, int]) -> onnx.defs.OpSchema 
 
 def _function(
     node: onnx.NodeProto,
-    schema: onnx.defs.OpSchema,
+    schema: Any,
     opsets: dict[str, int],
     types: dict[str, onnx.TypeProto],
     name: str,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from onnx2jax.errors import DataDependentError
 from onnx2jax.registry import op
@@ -101,7 +102,7 @@ _SPELLINGS = {"+inf": "inf", "-inf": "-inf", "INF": "inf", "-INF": "-inf"}
 
 def _of_strings(x, dtype):
     """To strings and from them, on the host."""
-    if not is_static(x) and isinstance(x, jax.core.Tracer):
+    if not is_static(x) and isinstance(x, Tracer):
         raise DataDependentError("strings are of the host: call the model outside jit")
     x = np.asarray(x)
     if np.dtype(dtype).kind == "O":

@@ -109,7 +109,7 @@ def Col2Im(x, image_shape, block_shape, *, dilations=None, pads=None, strides=No
         for n, k, d, s in zip(padded, block, dilations, strides, strict=True)
     ]
     x = jnp.asarray(x).reshape(x.shape[0], -1, int(np.prod(block)), *counts)
-    total = 0
+    total = jnp.zeros((*x.shape[:2], *padded), x.dtype)
     for i, tap in enumerate(np.ndindex(*block)):
         edges = [(0, 0, 0), (0, 0, 0)]
         for n, t, d, s, c in zip(padded, tap, dilations, strides, counts, strict=True):

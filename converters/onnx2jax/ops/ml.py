@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +50,7 @@ def LabelEncoder(
         (None if values_int64s is None else np.asarray(values_int64s, np.int64), default_int64),
         (None if values_strings is None else np.asarray(values_strings, object), default_string),
     )
+    default: Any
     values, default = next((v, d) for v, d in choices if v is not None)
     keys, values = np.asarray(keys), np.asarray(values)
     if values.dtype.kind in "OU" or keys.dtype.kind in "OU":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from functools import partial
 
@@ -47,13 +48,12 @@ def _sample(x, where, *, mode, padding, borders):
         list(_taps(v, n, mode, padding, border))
         for v, n, border in zip(where, x.shape[1:], borders, strict=True)
     ]
-    total = 0
-    for taps in itertools.product(*axes):
-        weight = 1
-        for _, w in taps:
-            weight = weight * w
-        total = total + weight * x[(slice(None), *(index for index, _ in taps))]
-    return total
+    parts = [
+        functools.reduce(jnp.multiply, (w for _, w in taps))
+        * x[(slice(None), *(i for i, _ in taps))]
+        for taps in itertools.product(*axes)
+    ]
+    return functools.reduce(jnp.add, parts)
 
 
 def _taps(where, n, mode, padding, border):
@@ -191,7 +191,7 @@ def _aligned(x, roi, image, mode, size, scale, offset, counts):
         for (iy, wy), (ix, wx) in itertools.product(*axes)
     ]
     # ONNX's "max" takes the largest of the weighted corners, not of the interpolated values.
-    samples = sum(parts) if mode == "avg" else jnp.stack(parts).max(0)
+    samples = functools.reduce(jnp.add if mode == "avg" else jnp.maximum, parts)
     samples = samples.reshape(-1, size[0], counts[0], size[1], counts[1])
     return (samples.mean((2, 4)) if mode == "avg" else samples.max((2, 4))).astype(x.dtype)
 

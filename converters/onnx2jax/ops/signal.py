@@ -44,7 +44,12 @@ def _parts(values, dtype):
 def STFT(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     """signal (batch, length[, 1 or 2]) → (batch, frames, bins, 2)."""
     (step,) = ints(frame_step)
-    length = ints(frame_length)[0] if frame_length is not None else window.shape[0]
+    if frame_length is not None:
+        (length,) = ints(frame_length)
+    elif window is not None:
+        length = len(window)
+    else:
+        raise ValueError("it needs a window or a frame_length")
     signal = signal[..., None] if signal.ndim == 2 else signal
     count = 1 + (signal.shape[1] - length) // step
     where = np.arange(count)[:, None] * step + np.arange(length)

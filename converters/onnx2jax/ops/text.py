@@ -69,7 +69,7 @@ def TfIdfVectorizer(
     weights=None,
 ):
     """How often each n-gram of the pool occurs, its items up to `max_skip_count` apart."""
-    pool = list(pool_strings if pool_int64s is None else pool_int64s)
+    pool = list(pool_int64s or pool_strings or [])
     grams = _ngrams(pool, ngram_counts)
     wanted = dict(zip(grams, ngram_indexes, strict=True))
     rows = np.atleast_2d(np.asarray(x))
