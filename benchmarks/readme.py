@@ -210,6 +210,8 @@ many times as long that takes, so that below 1 PyTorch is faster.
 
 {speed()}
 
+**ONNX** (`python benchmarks/conformance.py`): {suite()}.
+
 **From the file to the embedding** (`python benchmarks/throughput.py {throughput_options()}`):
 photographs a second on the same cores, beside dlib and OpenCV in C++; below 1 they are faster.
 
@@ -242,6 +244,17 @@ the image's own mean map hides that at the threshold, S(cos), particular to the 
 **Better estimates were looked for** (`python benchmarks/norm_estimators.py`, same pairs):
 
 {search}"""
+
+
+def suite() -> str:
+    """How much of ONNX's own test suite passes, in a phrase."""
+    summary = load("conformance")["summary"]
+    jitted = summary["tags_of_passed"]["jit"]
+    return (
+        f"onnx2jax passes {summary['passed']:,} of the {summary['total']:,} cases of ONNX's own\n"
+        f"test suite (onnx {summary['onnx']}), {jitted:,} of them inside `jax.jit`; every other one\n"
+        "has its reason in [docs/conformance.md](docs/conformance.md)"
+    )
 
 
 def operators() -> str:
