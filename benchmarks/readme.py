@@ -252,8 +252,8 @@ def suite() -> str:
     jitted = summary["tags_of_passed"]["jit"]
     return (
         f"onnx2jax passes {summary['passed']:,} of the {summary['total']:,} cases of ONNX's own\n"
-        f"test suite (onnx {summary['onnx']}), {jitted:,} of them inside `jax.jit`; every other one\n"
-        "has its reason in [docs/conformance.md](docs/conformance.md)"
+        f"test suite (onnx {summary['onnx']}), {jitted:,} of them inside `jax.jit`; the others\n"
+        "have their reasons in [docs/conformance.md](docs/conformance.md)"
     )
 
 

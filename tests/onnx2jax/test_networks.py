@@ -8,7 +8,9 @@ import pytest
 
 import networks
 import onnx2jax
-from tolerances import assert_close
+from onnx2jax.check import _our_values as our_values
+from onnx2jax.check import _their_values as their_values
+from tolerances import assert_close, cosine_gap
 
 TOLERANCE = 1e-4  # of the largest output
 REAL = (
@@ -18,8 +20,11 @@ REAL = (
 )
 
 
-def onnxruntime_outputs(proto, *inputs):
+def onnxruntime_outputs(proto, *inputs, fused=True):
     options = onnxruntime.SessionOptions()
+    if not fused:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -113,3 +118,71 @@ def test_pytorch_exports_equal_pytorch(name, dynamo, opset):
     with torch.no_grad():
         theirs = module(torch.from_numpy(x)).numpy()
     assert_close(jax.jit(model)(model.params, x), theirs, relative=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["AdaFace", "VisionTransformer", "Swin", "EdgeFace"])
+@pytest.mark.parametrize(("dynamo", "opset"), [(False, 14), (True, 20)])
+def test_other_families_equal_onnxruntime(name, dynamo, opset):
+    torch = pytest.importorskip("torch", reason="PyTorch is an oracle of the bench extra")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="PyTorch's new exporter needs onnxscript")
+    import torch_networks
+
+    torch.manual_seed(0)
+    module = torch_networks.randomized(getattr(torch_networks, name)())
+    proto = torch_networks.export(module, opset=opset, dynamo=dynamo)
+    model = onnx2jax.load(proto)
+    for batch in (1, 8):
+        x = images(batch)
+        found = jax.tree.leaves(jax.jit(model)(model.params, x))
+        for ours, theirs in zip(found, onnxruntime_outputs(proto, x), strict=True):
+            assert_close(ours, theirs, relative=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_a_quantised_mobilefacenet_follows_onnxruntimes(form, model_file, tmp_path):
+    """To the integer, until a sum that is nearly a half rounds the other way; that spreads."""
+    quantization = pytest.importorskip("onnxruntime.quantization")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = [{"input": images(1, seed=i)} for i in range(4)]
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    source, target = model_file("mobilefacenet.onnx"), tmp_path / "int8.onnx"
+    (name,) = (spec.name for spec in onnx2jax.load(source).inputs)
+    reader = Reader()
+    reader.left = [{name: v["input"]} for v in reader.left]
+    quantization.quantize_static(
+        source,
+        target,
+        reader,
+        quant_format=quantization.QuantFormat[form],
+        weight_type=quantization.QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8,
+        reduce_range=True,  # or onnxruntime's own sums of products saturate on AVX2
+    )
+    proto = onnx.load(target)
+    model, x = onnx2jax.load(proto), images(1, seed=9)
+    (theirs,) = onnxruntime_outputs(proto, x, fused=False)
+    assert any(value.dtype == np.int8 for value in model.params.values())
+    ours = np.asarray(jax.jit(model)(model.params, x))
+    assert cosine_gap(ours, theirs) < 3e-3
+    kinds = ("QuantizeLinear", "QLinearConv", "QLinearAdd")
+    quantised = [node.outputs[0] for node in model.graph.nodes if node.op in kinds][:10]
+    mine, theirs = our_values(model, {name: x}), their_values(proto, quantised, {name: x})
+    for value in quantised:
+        np.testing.assert_array_equal(mine[value], theirs[value])
+
+
+def test_external_data_lies_beside_the_file(tmp_path):
+    proto = networks.iresnet((1, 1, 1, 1), width=16, dimension=64)
+    whole = onnx2jax.load(proto)
+    path = tmp_path / "face.onnx"
+    onnx.save(proto, path, save_as_external_data=True, location="face.data", size_threshold=0)
+    apart = onnx2jax.load(path)
+    assert path.stat().st_size < 20_000
+    x = images(1)
+    np.testing.assert_array_equal(apart(apart.params, x), whole(whole.params, x))

@@ -27,6 +27,8 @@ def test_every_operator_exists_in_onnx_at_its_version():
 
     known = {(s.domain, s.name) for s in onnx.defs.get_all_schemas_with_history()}
     for operator in onnx2jax.operators():
+        if operator.domain == "com.microsoft":  # onnxruntime's own, of which onnx knows nothing
+            continue
         assert (operator.domain, operator.name) in known
         attributes = set()
         for schema in onnx.defs.get_all_schemas_with_history():

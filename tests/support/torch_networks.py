@@ -94,6 +94,122 @@ class Bottleneck(nn.Module):
         return x + self.body(x) if self.residual else self.body(x)
 
 
+class AdaFace(nn.Module):
+    """An IResNet with AdaFace's two outputs: the unit embedding, and the norm that it had."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = IResNet((1, 1, 1, 1), width=16, dimension=64)
+
+    def forward(self, x):
+        z = self.backbone(x)
+        norm = torch.norm(z, 2, 1, True)
+        return z / norm, norm
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of tokens (N, T, C)."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x, bias=None):
+        n, tokens, width = x.shape
+        split = self.qkv(x).reshape(n, tokens, 3, self.heads, width // self.heads)
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5
+        weights = torch.softmax(scores if bias is None else scores + bias, -1)
+        return self.out((weights @ v).transpose(1, 2).reshape(n, tokens, width))
+
+
+def mlp(width):
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+
+class VisionTransformer(nn.Module):
+    """Patches of 16 pixels, two layers, the mean token's embedding."""
+
+    def __init__(self, width=48, dimension=64):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 16, 16)
+        self.place = nn.Parameter(torch.randn(1, 49, width) * 0.1)
+        self.attention = nn.ModuleList(Attention(width, 3) for _ in range(2))
+        self.mlp = nn.ModuleList(mlp(width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(5))
+        self.head = nn.Linear(width, dimension)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.place
+        for i in range(2):
+            x = x + self.attention[i](self.norms[2 * i](x))
+            x = x + self.mlp[i](self.norms[2 * i + 1](x))
+        return self.head(self.norms[4](x).mean(1))
+
+
+class Swin(nn.Module):
+    """Windows of 7 tokens, the second layer's shifted by 3, patches merged between them."""
+
+    def __init__(self, width=24, dimension=64):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 4, 4)
+        self.attention = nn.ModuleList(Attention(w, 3) for w in (width, 2 * width))
+        self.mlp = nn.ModuleList(mlp(w) for w in (width, 2 * width))
+        self.norms = nn.ModuleList(nn.LayerNorm(w) for w in (width, 2 * width) for _ in range(2))
+        self.bias = nn.ParameterList(torch.randn(3, 49, 49) * 0.1 for _ in range(2))
+        self.merge = nn.Linear(4 * width, 2 * width)
+        self.head = nn.Linear(2 * width, dimension)
+
+    def windows(self, x, i, shift):
+        n, h, w, c = x.shape
+        x = torch.roll(x, (-shift, -shift), (1, 2))
+        parts = x.reshape(n, h // 7, 7, w // 7, 7, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 49, c)
+        parts = self.attention[i](parts, self.bias[i])
+        x = parts.reshape(n, h // 7, w // 7, 7, 7, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
+        return torch.roll(x, (shift, shift), (1, 2))
+
+    def forward(self, x):
+        x = self.patches(x).permute(0, 2, 3, 1)
+        for i, shift in enumerate((0, 3)):
+            if i:
+                corners = [x[:, a::2, b::2] for b in (0, 1) for a in (0, 1)]
+                x = self.merge(torch.cat(corners, -1))
+            x = x + self.windows(self.norms[2 * i](x), i, shift)
+            x = x + self.mlp[i](self.norms[2 * i + 1](x))
+        return self.head(x.mean((1, 2)))
+
+
+class EdgeFace(nn.Module):
+    """EdgeNeXt's parts: split depthwise convolutions, attention between channels, GELU."""
+
+    def __init__(self, width=32, dimension=64):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 4, 4)
+        self.depthwise = nn.ModuleList(nn.Conv2d(8, 8, 3, 1, 1, groups=8) for _ in range(3))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.mlp = mlp(width)
+        self.head = nn.Linear(width, dimension)
+
+    def forward(self, x):
+        x = self.stem(x)
+        parts, carried = list(torch.split(x, 8, 1)), None
+        for i, conv in enumerate(self.depthwise):
+            carried = conv(parts[i] if carried is None else parts[i] + carried)
+            parts[i] = carried
+        x = x + torch.cat(parts, 1)
+        x = x.flatten(2).transpose(1, 2)
+        n, tokens, width = x.shape
+        split = self.qkv(self.norms[0](x)).reshape(n, tokens, 3, 4, width // 4)
+        q, k, v = split.permute(2, 0, 3, 4, 1)  # (N, heads, channels, tokens)
+        q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
+        mixed = torch.softmax(q @ k.transpose(-2, -1) * self.scale, -1) @ v
+        x = x + self.out(mixed.permute(0, 3, 1, 2).reshape(n, tokens, width))
+        x = x + self.mlp(self.norms[1](x))
+        return self.head(x.mean(1))
+
+
 def randomized(module, seed=0):
     """Statistics and slopes away from their defaults, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)

@@ -165,3 +165,27 @@ def _requantized(y, scale, y_scale, y_zero_point):
     y_scale = cast(_rows(y_scale), np.float32)
     zero = _rows(y_zero_point)
     return _clipped(jnp.rint(y.astype(np.float32) * (scale / y_scale)), zero, y_zero_point.dtype)
+
+
+# What onnxruntime's own quantiser writes besides, in a domain of its own.
+
+
+def _element_by_element(name, function):
+    def apply(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point=None):
+        y = function(
+            DequantizeLinear(a, a_scale, a_zero_point), DequantizeLinear(b, b_scale, b_zero_point)
+        )
+        return QuantizeLinear(y, y_scale, y_zero_point)
+
+    op(name, domain="com.microsoft")(apply)
+
+
+_element_by_element("QLinearAdd", jnp.add)
+_element_by_element("QLinearMul", jnp.multiply)
+
+
+@op("QLinearGlobalAveragePool", domain="com.microsoft")
+def QLinearGlobalAveragePool(x, x_scale, x_zero_point, y_scale, y_zero_point, *, channels_last=0):
+    axes = tuple(range(1, x.ndim - 1)) if channels_last else tuple(range(2, x.ndim))
+    mean = jnp.mean(DequantizeLinear(x, x_scale, x_zero_point), axes, keepdims=True)
+    return QuantizeLinear(mean, y_scale, y_zero_point)
