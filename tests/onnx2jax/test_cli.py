@@ -4,6 +4,7 @@ import onnx
 import pytest
 
 import networks
+import onnx2jax
 from onnx2jax import cli
 
 
@@ -42,3 +43,16 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert run("inspect", str(tmp_path / "none.onnx")) == 1
     assert capsys.readouterr().err.startswith("error: no such file")
     assert run("nonsense") == 2
+
+
+def test_convert_writes_what_loads_again(path, tmp_path, capsys):
+    directory = tmp_path / "face"
+    assert run("convert", path, str(directory), "--stablehlo", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert set(shown["bytes"]) >= {"graph.json", "weights.safetensors", "model.stablehlo"}
+    assert onnx2jax.load(directory).inputs == onnx2jax.load(path).inputs
+
+
+def test_the_table_of_operators_is_markdown(capsys):
+    assert run("ops", "--markdown") == 0
+    assert "| ai.onnx | Clip | 1, 11 |" in capsys.readouterr().out

@@ -1,0 +1,194 @@
+"""The forward pass of converted models beside onnxruntime and PyTorch, and what tracing costs.
+
+    python benchmarks/forward.py                # about ten minutes on two idle cores
+
+Batches of 1 and 16, each side in a process of its own, one at work at a time: A B C A B C …; a
+figure is the median of the repeats, and outputs are compared in the same run. PyTorch runs the same
+ONNX weights, normalizations folded, channels last. For ours also the seconds to read the file, to
+trace it and to compile it, and the share of the tracing that is onnx2jax's own: the program that it
+leaves is traced once more from its jaxpr, which costs JAX alone.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from built import BUILT
+from common import MODELS, in_reach, table, write
+from sides import Side
+from timing import network
+
+BATCHES = (1, 16)
+GATE = 1e-4  # of the largest output
+SIDES = ("onnx2jax", "onnxruntime", "PyTorch")
+CALLS = 8  # timed together, since one of a millisecond is too short
+
+
+def pixels(name: str, batch: int) -> np.ndarray:
+    """Random preprocessed images of a network's size, of the range that it was trained on."""
+    from onnx2jax import load
+
+    size = load(network(name)[0]).inputs[0].shape[-1]
+    scale = 255.0 if name in ("dlib-resnet-v1", "sface") else 1.0
+    return scale * np.random.default_rng(0).random((batch, 3, size, size), dtype=np.float32)
+
+
+def ours(name: str) -> dict[str, Any]:
+    """Our forward pass, and seconds of reading, tracing and compiling at batch 1."""
+    import jax
+    from jax.extend import core
+
+    import onnx2jax
+
+    proto, x = network(name)[0], pixels(name, 1)
+    start = time.perf_counter()
+    model = onnx2jax.load(proto)
+    params = jax.block_until_ready(model.params)
+    read = time.perf_counter()
+    traced = jax.jit(model).trace(params, x)
+    seen = time.perf_counter()
+    again = jax.make_jaxpr(core.jaxpr_as_fun(traced.jaxpr))
+    again(*jax.tree.leaves((params, x)))
+    replayed = time.perf_counter()
+    lowered = traced.lower()
+    compiled_from = time.perf_counter()
+    lowered.compile()
+    seconds = {
+        "read": read - start,
+        "trace": seen - read,
+        "trace_by_jax": replayed - seen,
+        "lower_and_compile": time.perf_counter() - seen - (replayed - seen),
+        "lower": compiled_from - replayed,
+    }
+    run = jax.jit(model)
+    return {
+        "run": lambda x: np.asarray(jax.tree.leaves(run(params, x))[0]),
+        "seconds": seconds,
+        "nodes": sum(1 for _ in model.graph.walk()),
+    }
+
+
+def theirs(name: str) -> dict[str, Any]:
+    """onnxruntime's, image by image where the file fixes the batch to 1."""
+    import onnxruntime
+
+    proto = network(name)[0]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    entry = session.get_inputs()[0]
+    fixed = entry.shape[0] == 1
+
+    def run(x: np.ndarray) -> np.ndarray:
+        parts = np.split(x, len(x)) if fixed else [x]
+        return np.concatenate([session.run(None, {entry.name: part})[0] for part in parts])
+
+    return {"run": run}
+
+
+def torchs(name: str) -> dict[str, Any]:
+    """PyTorch's, folded, channels last."""
+    import torch
+    import torch_reference
+    from fold import fold
+
+    net = torch_reference.TorchNet(fold(network(name)[0]), torch.float32, torch.channels_last)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            images = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+            return net(images).numpy()
+
+    return {"run": run}
+
+
+MAKERS = dict(zip(SIDES, (ours, theirs, torchs), strict=True))
+
+
+def worker(pipe: Any, side: str) -> None:
+    """Obey ("load", model), ("run", batch) and ("stop",)."""
+    work: dict[str, Any] = {}
+    inputs: dict[int, np.ndarray] = {}
+    while (order := pipe.recv())[0] != "stop":
+        if order[0] == "load":
+            work = MAKERS[side](order[1])
+            inputs = {batch: pixels(order[1], batch) for batch in BATCHES}
+            pipe.send({k: v for k, v in work.items() if k != "run"})
+            continue
+        x = inputs[order[1]]
+        work["run"](x)  # warm, after the other sides' turns
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            y = work["run"](x)
+        pipe.send(((time.perf_counter() - start) / CALLS, y))
+
+
+def measure(name: str, sides: dict[str, Side], repeats: int) -> dict[str, Any]:
+    """One network: milliseconds of each side and batch, errors, what tracing took."""
+    facts = {side: process.ask("load", name) for side, process in sides.items()}["onnx2jax"]
+    found: dict[str, Any] = {**facts, "ms": {}, "error": {}}
+    for batch in BATCHES:
+        seconds: dict[str, list[float]] = {side: [] for side in sides}
+        outputs = {}
+        for _ in range(repeats):
+            for side, process in sides.items():
+                time.sleep(0.3)  # for the other side's threads to fall asleep
+                wall, outputs[side] = process.ask("run", batch)
+                seconds[side].append(wall)
+        found["ms"][str(batch)] = {s: 1e3 * statistics.median(v) for s, v in seconds.items()}
+        largest = np.abs(outputs["onnxruntime"]).max()
+        error = np.abs(outputs["onnx2jax"] - outputs["onnxruntime"]).max() / largest
+        found["error"][str(batch)] = float(error)
+    return found
+
+
+def render(models: dict[str, Any]) -> str:
+    """A line a network and batch; ratios above 1 where we are faster."""
+    header = (
+        *("model", "batch", "onnx2jax, ms", "onnxruntime ÷ ours", "PyTorch ÷ ours", "error"),
+        *("read, s", "trace, s (JAX's own)", "compile, s"),
+    )
+    rows = []
+    for name, m in models.items():
+        for batch, ms in m["ms"].items():
+            own, s = ms["onnx2jax"], m["seconds"]
+            rows.append(
+                (
+                    *(name, batch, f"{own:.1f}", f"{ms['onnxruntime'] / own:.2f}"),
+                    *(f"{ms['PyTorch'] / own:.2f}", f"{m['error'][batch]:.0e}"),
+                    f"{s['read']:.2f}",
+                    f"{s['trace']:.2f} ({s['trace_by_jax']:.2f})",
+                    f"{s['lower_and_compile']:.2f}",
+                )
+            )
+    return table(header, rows)
+
+
+def main() -> int:
+    """Measure all networks in reach; 1 where outputs disagree."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    choices = (*MODELS, *BUILT)
+    default = (*MODELS, "mobilefacenet-512", "iresnet-18", "iresnet-50")
+    parser.add_argument("--models", nargs="+", choices=choices, default=default)
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each side (5)")
+    options = parser.parse_args()
+    found = in_reach([name for name in options.models if name in MODELS])
+    sides = {side: Side(worker, side) for side in SIDES}
+    models: dict[str, Any] = {}
+    for name in (name for name in options.models if name in found or name in BUILT):
+        models[name] = measure(name, sides, options.repeats)
+        write("forward", {"repeats": options.repeats, "models": models}, render(models))
+    for side in sides.values():
+        side.stop()
+    return int(any(e > GATE for m in models.values() for e in m["error"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
