@@ -73,7 +73,7 @@ def power_of_two(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Plan:
+def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None, share: float = 1) -> Plan:
     """The plan of a network whose pullbacks are prepared.
 
     The chunks, and so every bit of the result on a CPU, depend on the network and the budget. The
@@ -84,6 +84,7 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
         count: of the cotangents.
         budget: bytes for what the steps hold and compute, on top of the network's parameters;
             that of `limits` where None.
+        share: of the budget that kernels and residuals may take.
 
     Raises:
         OptionError: not even one cotangent fits.
@@ -91,10 +92,11 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None) -> Pla
     budget = limits().budget if budget is None else int(budget)
     each = [_step_bytes(step.program) for step in steps]
     held = sum(_held_bytes(step.program) for step in steps)
-    _refuse(held + sum(each), budget)
+    _refuse(max(held + sum(each), int(held / share)), budget)
     free = budget - held
     # Kernels pass through the cache with every chunk: a chunk may take as much as they do.
-    room = [max(CACHE, sum(map(_bytes, step.program.kernels))) for step in steps]
+    kernels = [sum(map(_bytes, step.program.kernels)) for step in steps]
+    room = [min(max(CACHE, bytes_), 4 * CACHE) for bytes_ in kernels]
     while _together(chunks := _fitting(each, count, room), each) > free:
         room = [bytes_ // 2 for bytes_ in room]
     threads = min(os.cpu_count() or 1, free // _together(chunks, each), -(-count // chunks[-1]))

@@ -206,14 +206,16 @@ def plan_walk(
         chunk = plan_scan(model, embedding, memory, dtype)
         return Plan((chunk,), 1, Form(native=True, operands=products))
 
-    def planned(form: Form) -> Plan:
+    def planned(form: Form, share: float = 1) -> Plan:
         how = {"embedding": embedding, "kind": kind, "form": form}
         z, steps = _image_part.eval_shape(model, _face(model, dtype), **how)
-        return plan_steps(steps, len(z), memory)._replace(form=form)
+        return plan_steps(steps, len(z), memory, share)._replace(form=form)
 
-    for winograd in (4, 2):  # whose kernels are 4 times the plain ones, and 16/9
+    # Their kernels are 4 times the plain ones, and 16/9. The former are made only where they are a
+    # small part of the budget: making them takes as much again.
+    for winograd, share in ((4, 1 / 4), (2, 1)):
         with contextlib.suppress(OptionError):
-            return planned(Form(winograd=winograd, operands=products))
+            return planned(Form(winograd=winograd, operands=products), share)
     return planned(Form(operands=products))
 
 
