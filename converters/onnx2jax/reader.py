@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from onnx2jax.errors import InvalidModelError, UnsupportedModelError
 from onnx2jax.functions import inlined, plain_domain, with_functions
 from onnx2jax.graph import Graph, Node, TensorSpec
+from onnx2jax.values import dtype_of
 
 _LARGEST_DENSE = 2**28  # elements of a sparse constant
 _LARGEST_FILLED = 2**25  # elements of all that ConstantOfShape fills when a file is read
@@ -178,6 +179,7 @@ def _attribute(proto: onnx.AttributeProto, opsets: Mapping[str, int], known: fro
 
 
 def _array(proto: onnx.TensorProto) -> np.ndarray:
+    dtype_of(proto.data_type)  # onnx decodes types that JAX has not
     try:
         return numpy_helper.to_array(proto)
     except (ValueError, TypeError, KeyError) as error:
