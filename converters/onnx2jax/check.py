@@ -91,10 +91,9 @@ def _random_inputs(specs: tuple[TensorSpec, ...], seed: int) -> dict[str, np.nda
     rng = np.random.default_rng(seed)
     feeds = {}
     for spec in specs:
-        if spec.shape is None or any(not isinstance(d, int) for d in spec.shape[1:]):
+        if spec.single is None:
             raise OnnxError(f"input {spec.name!r} has no fixed shape, {spec.shape}: give `inputs`")
-        shape = [d if isinstance(d, int) else 1 for d in spec.shape]
-        feeds[spec.name] = rng.random(shape).astype(spec.dtype)
+        feeds[spec.name] = rng.random(spec.single).astype(spec.dtype)
     return feeds
 
 

@@ -83,17 +83,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _ops(options: argparse.Namespace) -> int:
-    import onnx2jax
-    from onnx2jax.registry import table
+    from onnx2jax.registry import table, versions
 
-    versions: dict[str, list[int]] = {}
-    for operator in onnx2jax.operators():
-        name = f"{operator.domain + '.' if operator.domain else ''}{operator.name}"
-        versions.setdefault(name, []).append(operator.since)
     if options.markdown:
         print(table())  # noqa: T201
     else:
-        _show(versions, options.json)
+        named = {f"{domain}.{name}".lstrip("."): v for (domain, name), v in versions().items()}
+        _show(named, options.json)
     return 0
 
 

@@ -45,19 +45,30 @@ def export(
             f"{sorted(model.static_inputs)} decide shapes, so they cannot be arguments of a "
             "compiled program: close over them and export that function with jax.export"
         )
-    given = list(shapes) or [spec.shape for spec in model.inputs]
-    if len(given) != len(model.inputs):
-        raise InputError(f"{len(given)} shapes given for {len(model.inputs)} inputs")
-    arguments = [_argument(spec, s) for spec, s in zip(model.inputs, given, strict=True)]
+    taken = arguments(model, list(shapes) or [spec.shape for spec in model.inputs])
     # One program for several platforms is lowered as for accelerators.
     target = "cpu" if tuple(platforms) == ("cpu",) else "gpu"
     weights = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), dict(model.params))
     program = jax.jit(model.lowered_for(target))
-    return jax_export.export(program, platforms=list(platforms))(weights, *arguments)
+    return jax_export.export(program, platforms=list(platforms))(weights, *taken)
+
+
+def arguments(model: Model, shapes: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    """What stands for a model's inputs, of those shapes, where it is traced.
+
+    Raises:
+        InputError: a shape is missing or not fixed.
+    """
+    if len(shapes) != len(model.inputs):
+        raise InputError(f"{len(shapes)} shapes given for {len(model.inputs)} inputs")
+    return [_argument(spec, shape) for spec, shape in zip(model.inputs, shapes, strict=True)]
 
 
 def _argument(spec: TensorSpec, shape: Any) -> jax.ShapeDtypeStruct:
     if shape is None or any(not isinstance(d, int) for d in shape):
-        raise InputError(f"input {spec.name!r} has the shape {shape}; give one that is fixed")
+        raise InputError(
+            f"input {spec.name!r} has the shape {shape}; give one that is fixed for each input, "
+            "such as (1, 3, 112, 112)"
+        )
     dtype = jax.dtypes.canonicalize_dtype(np.float32 if spec.dtype is None else spec.dtype)
     return jax.ShapeDtypeStruct(tuple(shape), dtype)

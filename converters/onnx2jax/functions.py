@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,10 +22,21 @@ def plain_domain(name: str) -> str:
 
 
 def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with calls of its own functions replaced by their bodies."""
-    try:
+    """The model with calls of its own functions replaced by their bodies.
+
+    Raises:
+        InvalidModelError: they cannot be.
+    """
+    with _guarded():
         return onnx.inliner.inline_local_functions(proto)
-    except Exception as error:  # the inliner is C++ and has types of its own
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    """The inliner and the inference of types are C++, with exceptions of their own."""
+    try:
+        yield
+    except Exception as error:
         raise InvalidModelError(f"its functions cannot be inlined: {error}") from None
 
 
@@ -32,9 +44,13 @@ def with_functions(proto: onnx.ModelProto, supported: Supported) -> onnx.ModelPr
     """The model with operators that are not known replaced by what ONNX defines them with.
 
     An operator that ONNX does not define so is left, for a message that lists all of them.
+
+    Raises:
+        InvalidModelError: a node does not fit what ONNX defines.
     """
     for _ in range(_DEPTH):
-        called = _calling_functions(proto, supported)
+        with _guarded():
+            called = _calling_functions(proto, supported)
         if called is None:
             return proto
         proto = inlined(called)
@@ -87,20 +103,21 @@ def _function(
         if attribute.name not in given and attribute.default_value.type:
             node.attribute.append(attribute.default_value)
     opset = opsets.get("", 1)
-    function = onnx.FunctionProto()
+    # Bodies are of certain opsets; a later one that the model's has not changed is as good.
+    versions = (
+        schema.function_opset_versions
+        if schema.has_function
+        else schema.context_dependent_function_opset_versions
+    )
+    version = max((v for v in versions if v <= opset), default=min(versions))
     if schema.has_function:
-        # Bodies are of certain opsets; a later one that the model's has not changed is as good.
-        versions = schema.function_opset_versions
-        version = max((v for v in versions if v <= opset), default=min(versions))
         body = schema.get_function_with_opset_version(version)
     else:
-        versions = schema.context_dependent_function_opset_versions
-        version = max((v for v in versions if v <= opset), default=min(versions))
         inputs = [types.get(n, onnx.TypeProto()).SerializeToString() for n in node.input]
         body = schema.get_context_dependent_function_with_opset_version(
             version, node.SerializeToString(), inputs
         )
-    function.ParseFromString(body)
+    function = onnx.FunctionProto.FromString(body)
     function.name, function.domain = name, _DOMAIN
     # The inliner wants the model's own opsets; where meanings differ our registry refuses by name.
     for entry in function.opset_import:

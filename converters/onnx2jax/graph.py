@@ -24,6 +24,15 @@ class TensorSpec:
     shape: tuple[int | str | None, ...] | None
     kind: str = "tensor"
 
+    @property
+    def single(self) -> tuple[int, ...] | None:
+        """The shape, a free leading dimension taken as 1; None where another one is free."""
+        if self.shape is None:
+            return None
+        leading = [d if isinstance(d, int) else 1 for d in self.shape[:1]]
+        rest = [d for d in self.shape[1:] if isinstance(d, int)]
+        return (*leading, *rest) if len(rest) == len(self.shape[1:]) else None
+
 
 @dataclass(frozen=True)
 class Node:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from onnx2jax.errors import InputError, OnnxError
+from onnx2jax.export import arguments
 from onnx2jax.model import Model
 from onnx2jax.values import Value
 
@@ -45,26 +46,16 @@ def example_shapes(model: Model) -> list[tuple[int, ...]]:
     Raises:
         InputError: another dimension is free.
     """
-    return [_fixed(spec.name, spec.shape) for spec in model.inputs]
-
-
-def _fixed(name: str, shape: Any) -> tuple[int, ...]:
-    first, *rest = shape if shape else (None,)
-    if shape is None or any(not isinstance(d, int) for d in rest):
-        raise InputError(f"input {name!r} has no fixed shape, {shape}")
-    return (first if isinstance(first, int) else 1, *rest) if shape else ()
+    for spec in model.inputs:
+        if spec.single is None:
+            raise InputError(f"input {spec.name!r} has no fixed shape, {spec.shape}")
+    return [spec.single for spec in model.inputs if spec.single is not None]
 
 
 def _costs(model: Model) -> dict[str, float]:
     if model.static_inputs:
         raise InputError("an input decides a shape")
-    shapes = example_shapes(model)
-    specs = [
-        jax.ShapeDtypeStruct(
-            shape, jax.dtypes.canonicalize_dtype(np.float32 if s.dtype is None else s.dtype)
-        )
-        for shape, s in zip(shapes, model.inputs, strict=True)
-    ]
+    specs = arguments(model, example_shapes(model))
     # Lowered as for accelerators, where each operator is one: CPUs have forms with fewer products.
     program = jax.jit(model.lowered_for("gpu")).lower(model.params, *specs)
     analysis = program.cost_analysis() or {}

@@ -142,15 +142,15 @@ class Interpreter:
         counts: dict[str, Value] | None,
     ) -> None:
         for position, node in enumerate(nodes):
-            own_key = None if key is None else jax.random.fold_in(key, position)
             context = Context(
                 n_outputs=len(node.outputs),
                 opset=self.opsets.get(node.domain, 1),
                 target=self.target,
                 max_size=None if self._is_known(node, values) else self.max_size,
                 count=partial(_count, node, counts),
-                key=own_key,
-                call=partial(self._call, values, own_key),
+                key=key,
+                position=position,
+                call=partial(self._call, values, key, position),
                 gradient=partial(self._gradient, nodes[:position], values),
             )
             results = self.evaluate(node, values, context)
@@ -189,6 +189,7 @@ class Interpreter:
         self,
         values: Mapping[str, Value],
         key: jax.Array | None,
+        position: int,
         graph: Graph,
         *inputs: Value,
         step: Any = 0,
@@ -198,8 +199,9 @@ class Interpreter:
         if len(names) != len(inputs):
             raise ValueError(f"its subgraph takes {len(names)} inputs and is given {len(inputs)}")
         inner = {**values, **graph.constants, **dict(zip(names, inputs, strict=True))}
-        own_key = None if key is None else jax.random.fold_in(key, step)
-        self.run(graph.nodes, inner, key=own_key)
+        if key is not None:  # another one for each node and iteration
+            key = jax.random.fold_in(jax.random.fold_in(key, position), step)
+        self.run(graph.nodes, inner, key=key)
         return tuple(inner[spec.name] for spec in graph.outputs)
 
     def _gradient(

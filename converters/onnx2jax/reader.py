@@ -195,7 +195,10 @@ def _constant_value(node: Node) -> np.ndarray:
         if name in ("value", "sparse_value"):
             return value
         if name in kinds:
-            return np.asarray(value, kinds[name])
+            try:
+                return np.asarray(value, kinds[name])
+            except (TypeError, ValueError) as error:
+                raise InvalidModelError(f"{node} has a broken {name}: {error}") from None
     raise InvalidModelError(f"{node} has no value that is understood: {sorted(node.attributes)}")
 
 

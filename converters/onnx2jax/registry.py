@@ -19,7 +19,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -37,14 +37,15 @@ class Context:
     target: str  # the backend that the program is lowered for: "cpu", "gpu" or "tpu"
     max_size: int | None  # what a size that values decide is padded to; None: it is exact
     count: Callable[[Any], None]  # report how many entries of a padded result are real
-    key: jax.Array | None  # of this node's random numbers
+    key: jax.Array | None  # of the caller's random numbers
+    position: int  # of the node, by which its own numbers differ from others'
     call: Callable[..., tuple[Any, ...]]  # (graph, *inputs, step=0) → outputs of a subgraph
     gradient: Callable[..., tuple[Any, ...]]  # (y, xs, values) → dy/dx, by the graph's names
 
     def random_key(self, seed: float | None) -> jax.Array:
-        """The caller's key; without one the file's seed."""
+        """This node's key, from the caller's; without one from the file's seed."""
         if self.key is not None:
-            return self.key
+            return jax.random.fold_in(self.key, self.position)
         if seed is None:
             raise OperatorError(
                 "it draws random numbers and the file gives no seed; call the model with "
@@ -61,7 +62,8 @@ class Operator:
     domain: str
     since: int
     function: Callable[..., Any]
-    static: Callable[[Node], Iterable[str]]  # a node's values that must be known when traced
+    # The inputs that must be known when traced, or a node → the names of such values.
+    static: frozenset[str] | Callable[[Node], Iterable[str]]
     counted: frozenset[str]  # the inputs whose values decide how large a result is
 
     @cached_property
@@ -94,11 +96,18 @@ class Operator:
 
     def static_slots(self, node: Node) -> list[str]:
         """The names of the values that this node needs as compile-time constants."""
-        return [name for name in self.static(node) if name]
+        if not isinstance(self.static, frozenset):
+            return [name for name in self.static(node) if name]
+        return self._named(node, self.static)
 
     def counted_slots(self, node: Node) -> list[str]:
         """The names of the values that decide how large this node's outputs are."""
-        return [name for name in _named(node, self._positional, self.counted) if name]
+        return self._named(node, self.counted)
+
+    def _named(self, node: Node, parameters: frozenset[str]) -> list[str]:
+        """The node's values at the parameters of those names."""
+        pairs = zip(self._positional, node.inputs, strict=False)
+        return [value for p, value in pairs if value and p.name in parameters]
 
     def validate(self, node: Node) -> None:
         """Refuse a node whose inputs or attributes this operator does not have."""
@@ -117,12 +126,6 @@ class Operator:
 
     def __str__(self) -> str:
         return f"{self.domain + '.' if self.domain else ''}{self.name}-{self.since}"
-
-
-def _named(node: Node, parameters: Iterable[inspect.Parameter], names: Iterable[str]) -> list[str]:
-    """The node's inputs at the parameters of those names."""
-    wanted = frozenset(names)
-    return [value for p, value in zip(parameters, node.inputs, strict=False) if p.name in wanted]
 
 
 _REGISTRY: dict[tuple[str, str], dict[int, Operator]] = {}
@@ -154,9 +157,8 @@ def op(
         versions = _REGISTRY.setdefault((domain, name), {})
         if since in versions:
             raise ValueError(f"{name}-{since} of domain {domain!r} is registered twice")
-        parameters = list(inspect.signature(function).parameters.values())
-        slots = static if callable(static) else partial(_named, parameters=parameters, names=static)
-        versions[since] = Operator(name, domain, since, function, slots, frozenset(counted))
+        needed = static if callable(static) else frozenset(static)
+        versions[since] = Operator(name, domain, since, function, needed, frozenset(counted))
         return function
 
     return register
@@ -171,12 +173,16 @@ def find(domain: str, name: str, opset: int) -> Operator | None:
 
 def table() -> str:
     """A Markdown table of the operators and the opsets from which each of our functions holds."""
-    versions: dict[tuple[str, str], list[str]] = {}
-    for operator in operators():
-        since = versions.setdefault((operator.domain or "ai.onnx", operator.name), [])
-        since.append(str(operator.since))
-    rows = [f"| {domain} | {name} | {', '.join(v)} |" for (domain, name), v in versions.items()]
+    rows = [
+        f"| {domain or 'ai.onnx'} | {name} | {', '.join(map(str, since))} |"
+        for (domain, name), since in versions().items()
+    ]
     return "\n".join(["| domain | operator | since |", "| --- | --- | --- |", *rows])
+
+
+def versions() -> dict[tuple[str, str], list[int]]:
+    """The opsets from which our functions hold, by the operator's domain and name, sorted."""
+    return {names: sorted(versions) for names, versions in sorted(_REGISTRY.items())}
 
 
 def operators() -> list[Operator]:

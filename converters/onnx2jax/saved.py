@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,12 @@ def save(model: Model, directory: str | Path, params: Mapping[str, Any] | None =
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {n: np.asarray(v) for n, v in (params or model.params).items()}
+    weights: Arrays = {}
     constants: Arrays = {}
     graph = _graph_to_json(model.graph, constants)
-    stored: Arrays = {}
-    graph["weights"] = {name: _store(value, stored, name) for name, value in weights.items()}
-    save_file(stored, directory / WEIGHTS)
+    given = params or model.params
+    graph["weights"] = {n: _store(np.asarray(v), weights, n) for n, v in given.items()}
+    save_file(weights, directory / WEIGHTS)
     save_file(constants, directory / CONSTANTS)
     text = json.dumps({"format": FORMAT, "graph": graph}, indent=1)
     (directory / GRAPH).write_text(text, "utf-8")
@@ -78,15 +79,7 @@ def read(directory: Path) -> Graph:
         raise InvalidModelError(
             f"{directory} is not a model that onnx2jax.save wrote, or is broken: {error!r}"
         ) from None
-    return Graph(
-        name=loaded.name,
-        nodes=loaded.nodes,
-        inputs=loaded.inputs,
-        outputs=loaded.outputs,
-        constants={**loaded.constants, **named},
-        initializers=loaded.initializers,
-        opsets=loaded.opsets,
-    )
+    return replace(loaded, constants={**loaded.constants, **named})
 
 
 def _graph_to_json(graph: Graph, arrays: Arrays) -> dict[str, Any]:

@@ -57,11 +57,7 @@ def _stage(
 
 def _input_shape(model: Model) -> tuple[int, ...] | None:
     """The shape of the only input, a free batch taken as 1."""
-    if len(model.inputs) != 1 or not model.inputs[0].shape:
-        return None
-    batch, *rest = model.inputs[0].shape
-    sizes = [d for d in rest if isinstance(d, int)]
-    return (batch if isinstance(batch, int) else 1, *sizes) if len(sizes) == len(rest) else None
+    return model.inputs[0].single or None if len(model.inputs) == 1 else None
 
 
 def _partition(model: Model) -> tuple[list[Node], list[Node]]:

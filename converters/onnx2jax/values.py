@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from jax.core import Tracer
 
-from onnx2jax.errors import UnsupportedModelError
+from onnx2jax.errors import DataDependentError, UnsupportedModelError
 
 Value = Any  # np.ndarray (static) | jax.Array or tracer | None (absent)
 
@@ -67,6 +68,17 @@ def _aligned(value: Value, rank: int, traced: list[Any]) -> Value:
 
 def _is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def on_host(value: Value) -> np.ndarray:
+    """A value that strings are made of, or compared with, as NumPy.
+
+    Raises:
+        DataDependentError: it is traced.
+    """
+    if isinstance(value, Tracer):
+        raise DataDependentError("strings are of the host: call the model outside jit")
+    return np.asarray(value)
 
 
 def ints(value: Value) -> list[int]:

@@ -94,7 +94,7 @@ def prepare(
         function: pure; array → array.
         x: its argument.
         finish: applied to what is pulled back, in the order of axes that x is named in.
-        form: of the pullback's convolutions; Winograd's kernels are 4 times the plain ones.
+        form: of the pullback's convolutions; Winograd's kernels are the larger ones.
 
     Returns:
         The result, and the pullback: a cotangent that lies in memory as the result does → one that

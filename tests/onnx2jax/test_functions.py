@@ -70,6 +70,17 @@ def test_functions_of_the_file_are_inlined_within_each_other():
     assert m(m.params, np.float32([1, 2])).tolist() == [4, 8]
 
 
+@pytest.mark.parametrize("spoilt", ["input", "output"])
+@pytest.mark.parametrize("op", ["RMSNormalization", "SoftmaxCrossEntropyLoss", "SwiGLU"])
+def test_nodes_that_do_not_fit_their_function_are_invalid(op, spoilt):
+    """onnx's inference of types raises exceptions of its own."""
+    opset = {"RMSNormalization": 23, "SoftmaxCrossEntropyLoss": 13, "SwiGLU": 28}[op]
+    proto = single.model(op, {"x": draw(2, 5), "z": draw(5)}, ["y"], opset)
+    del getattr(proto.graph.node[0], spoilt)[:]
+    with pytest.raises(onnx2jax.InvalidModelError, match=f"cannot be inlined: .*{op}.* out of"):
+        onnx2jax.load(proto)
+
+
 def test_what_nobody_defines_is_left_for_one_message():
     node = helper.make_node("Mystery", ["x"], ["y"], domain="com.example")
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in "xy")

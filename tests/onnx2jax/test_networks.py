@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import networks
 import onnx2jax
+import single
 from onnx2jax.check import _our_values as our_values
 from onnx2jax.check import _their_values as their_values
 from tolerances import assert_close, cosine_gap
@@ -21,14 +21,7 @@ REAL = (
 
 
 def onnxruntime_outputs(proto, *inputs, fused=True):
-    options = onnxruntime.SessionOptions()
-    if not fused:
-        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = level
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = single.session(proto, fused)
     names = [i.name for i in session.get_inputs()]
     return session.run(None, dict(zip(names, inputs, strict=False)))
 
@@ -144,21 +137,19 @@ def test_a_quantised_mobilefacenet_follows_onnxruntimes(form, model_file, tmp_pa
     """To the integer, until a sum that is nearly a half rounds the other way; that spreads."""
     quantization = pytest.importorskip("onnxruntime.quantization")
 
+    source, target = model_file("mobilefacenet.onnx"), tmp_path / "int8.onnx"
+    (name,) = (spec.name for spec in onnx2jax.load(source).inputs)
+
     class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.left = [{"input": images(1, seed=i)} for i in range(4)]
+        left = [{name: images(1, seed=i)} for i in range(4)]  # noqa: RUF012
 
         def get_next(self):
             return self.left.pop() if self.left else None
 
-    source, target = model_file("mobilefacenet.onnx"), tmp_path / "int8.onnx"
-    (name,) = (spec.name for spec in onnx2jax.load(source).inputs)
-    reader = Reader()
-    reader.left = [{name: v["input"]} for v in reader.left]
     quantization.quantize_static(
         source,
         target,
-        reader,
+        Reader(),
         quant_format=quantization.QuantFormat[form],
         weight_type=quantization.QuantType.QInt8,
         activation_type=quantization.QuantType.QUInt8,

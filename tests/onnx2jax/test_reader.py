@@ -49,6 +49,16 @@ def test_weights_shared_through_identity_stay_one_parameter():
     assert m({"w": 3 * np.ones(4, np.float32)}, np.ones((1, 4), np.float32)).tolist() == [[12] * 4]
 
 
+def test_a_constant_of_another_type_than_its_attribute_says_is_invalid():
+    node = helper.make_node("Constant", [], ["c"], value_int=3)
+    node.attribute[0].type = onnx.AttributeProto.STRING
+    nodes = [node, helper.make_node("Add", ["x", "c"], ["y"])]
+    with pytest.raises(
+        onnx2jax.InvalidModelError, match="Constant node 'c' has a broken value_int"
+    ):
+        reader.parse(model(nodes))
+
+
 @pytest.mark.parametrize(
     ("attribute", "expected"),
     [

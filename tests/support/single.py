@@ -33,9 +33,16 @@ def ours(proto, inputs):
 
 
 def onnxruntimes(proto, inputs):
+    return session(proto).run(None, {name: x for name, x in inputs.items() if x is not None})
+
+
+def session(proto, fused=True):
+    """onnxruntime's, with its fused nodes or node by node."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
+    if not fused:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {name: x for name, x in inputs.items() if x is not None})

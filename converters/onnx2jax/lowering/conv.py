@@ -241,10 +241,14 @@ def _window(planes: jax.Array, start: Pair, count: Pair) -> jax.Array:
 
 def interleaved(phases: list[list[jax.Array]], axis: int) -> jax.Array:
     """phases[i][j] give pixel (i, j) of each block; rows lie on the axis, columns on the next."""
-    lines = [jnp.stack(line, axis + 2) for line in phases]
-    shape, (height, width) = phases[0][0].shape, phases[0][0].shape[axis : axis + 2]
-    size = height * len(phases), width * len(phases[0])
-    return jnp.stack(lines, axis + 1).reshape(*shape[:axis], *size, *shape[axis + 2 :])
+    return _merged([_merged(line, axis + 1) for line in phases], axis)
+
+
+def _merged(parts: list[jax.Array], axis: int) -> jax.Array:
+    """parts[i] give place i of each block along the axis."""
+    shape = list(parts[0].shape)
+    shape[axis] *= len(parts)
+    return jnp.stack(parts, axis + 1).reshape(shape)
 
 
 def _shifted(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
@@ -374,13 +378,6 @@ def _winograd(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array
         found.append(lax.optimization_barrier(_merged(outputs, 2)))
     outputs = [_combined(f, found) for f in transforms.outputs]
     return _merged(outputs, 1)[:, :rows, :columns]
-
-
-def _merged(parts: list[jax.Array], axis: int) -> jax.Array:
-    """parts[i] give place i of each block along the axis."""
-    shape = list(parts[0].shape)
-    shape[axis] *= len(parts)
-    return jnp.stack(parts, axis + 1).reshape(shape)
 
 
 def _block_product(form: Form, block: jax.Array, kernel: jax.Array) -> jax.Array:

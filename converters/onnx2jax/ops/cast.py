@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
-from onnx2jax.errors import DataDependentError
 from onnx2jax.registry import op
-from onnx2jax.values import Value, cast, dtype_of, is_static, namespace
+from onnx2jax.values import Value, cast, dtype_of, is_static, namespace, on_host
 
 
 @op("Cast", 1)
@@ -97,19 +95,14 @@ def _exponents(x, saturate, round_mode):
     return lax.bitcast_convert_type(exponent.astype(np.uint8), jnp.float8_e8m0fnu)
 
 
-_SPELLINGS = {"+inf": "inf", "-inf": "-inf", "INF": "inf", "-INF": "-inf"}
-
-
 def _of_strings(x, dtype):
     """To strings and from them, on the host."""
-    if not is_static(x) and isinstance(x, Tracer):
-        raise DataDependentError("strings are of the host: call the model outside jit")
-    x = np.asarray(x)
+    x = on_host(x)
     if np.dtype(dtype).kind == "O":
         texts = [v if isinstance(v, str) else _text(v, x.dtype) for v in x.reshape(-1)]
         return np.array(texts, object).reshape(x.shape)
     parse = float if np.dtype(dtype).kind != "i" else int
-    numbers = [parse(_SPELLINGS.get(str(v), str(v))) for v in x.reshape(-1)]
+    numbers = [parse(str(v)) for v in x.reshape(-1)]
     return np.array(numbers).reshape(x.shape).astype(dtype)
 
 

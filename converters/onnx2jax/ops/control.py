@@ -22,7 +22,7 @@ UNROLLED = 8  # iterations; longer loops are scanned, where their state keeps it
 @op("If")
 def If(cond, *, then_branch, else_branch, ctx):
     if not isinstance(cond, Tracer):
-        return ctx.call(then_branch if bool(np.asarray(cond).reshape(())) else else_branch)
+        return ctx.call(then_branch if _truth(cond) else else_branch)
     branches = (lambda: _arrays(ctx.call(then_branch)), lambda: _arrays(ctx.call(else_branch)))
     shapes = [jax.eval_shape(branch) for branch in branches]
     if shapes[0] != shapes[1]:
@@ -45,10 +45,11 @@ def Loop(M=None, cond=None, *state, body, ctx):
     if isinstance(M, Tracer) or isinstance(cond, Tracer):
         return _while(M, cond, state, body, ctx)
     limit = None if M is None else int(np.asarray(M).reshape(()))
-    go = True if cond is None else bool(np.asarray(cond).reshape(()))
+    go = cond is None or _truth(cond)
     rows, i = [], 0
     while go and (limit is None or i < limit):
-        if limit is not None and limit - i > UNROLLED and i and _is_steady(body, state, ctx):
+        # Asked once: a state that grows would be traced twice in each iteration.
+        if i == 1 and limit is not None and limit > UNROLLED + 1 and _is_steady(body, state, ctx):
             return _scanned(limit - i, i, state, rows, body, ctx)
         go, state, row = _iterate(i, np.asarray(True), state, body, ctx)
         rows.append(row)
@@ -61,8 +62,13 @@ def Loop(M=None, cond=None, *state, body, ctx):
                 )
             left = None if limit is None else np.asarray(limit - i)
             return _while(left, go, state, body, ctx, first=i)
-        go = bool(np.asarray(go).reshape(()))
+        go = _truth(go)
     return (*state, *_stacked(rows, body, len(state)))
+
+
+def _truth(value):
+    """A condition that is known, which may have one dimension."""
+    return bool(np.asarray(value).reshape(()))
 
 
 def _iterate(i, cond, state, body, ctx):
@@ -86,7 +92,7 @@ def _is_steady(body, state, ctx):
 
     def step(i, state):
         go, state, _ = _iterate(i, np.asarray(True), state, body, ctx)
-        went_on.append(not isinstance(go, Tracer) and bool(np.asarray(go).reshape(())))
+        went_on.append(not isinstance(go, Tracer) and _truth(go))
         return _arrays(state)
 
     try:

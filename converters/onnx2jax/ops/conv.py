@@ -11,7 +11,7 @@ from jax import lax
 from jax.core import Tracer
 
 from onnx2jax.lowering.channels_last import channels_last
-from onnx2jax.ops.window import resolve_pads
+from onnx2jax.ops.window import resolve, resolve_pads
 from onnx2jax.registry import op
 from onnx2jax.values import align, ints
 
@@ -33,16 +33,11 @@ def Conv(
     kernel = tuple(kernel_shape or np.shape(w)[2:])
     if kernel != np.shape(w)[2:]:
         raise ValueError(f"kernel_shape {kernel} is not that of the weights, {np.shape(w)}")
-    rank = len(kernel)
-    strides, dilations = strides or [1] * rank, dilations or [1] * rank
-    padding = resolve_pads(auto_pad, pads, x.shape[2:], kernel, strides, dilations)
+    geometry = resolve(x.shape[2:], kernel, auto_pad, pads, strides, dilations)
     # Under a trace the whole program is rewritten (`Model`); outside one nothing else would.
     alone = ctx.target == "cpu" and not isinstance(x, Tracer) and not isinstance(w, Tracer)
-    convolve = _convolve_alone if alone else _convolve
-    y = convolve(x, w, tuple(strides), tuple(map(tuple, padding)), tuple(dilations), group)
-    if b is None:
-        return y
-    return sum_bias(y, b)
+    y = (_convolve_alone if alone else convolve)(x, w, *geometry, group)
+    return y if b is None else sum_bias(y, b)
 
 
 @op("ConvTranspose")
@@ -119,7 +114,8 @@ def Col2Im(x, image_shape, block_shape, *, dilations=None, pads=None, strides=No
     return total[(slice(None), slice(None), *inside)]
 
 
-def _convolve(x, w, strides, padding, dilations, groups):
+def convolve(x, w, strides, padding, dilations, groups):
+    """A convolution without a bias, of any type of numbers."""
     return lax.conv_general_dilated(
         x, w, strides, padding, rhs_dilation=dilations, feature_group_count=groups
     )
@@ -127,7 +123,7 @@ def _convolve(x, w, strides, padding, dilations, groups):
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _convolve_alone(x, w, *geometry):
-    return channels_last(lambda x, w: _convolve(x, w, *geometry))(x, w)
+    return channels_last(lambda x, w: convolve(x, w, *geometry))(x, w)
 
 
 def sum_bias(y, b):

@@ -8,9 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from onnx2jax.errors import DataDependentError
 from onnx2jax.registry import op
-from onnx2jax.values import is_static
+from onnx2jax.values import on_host
 
 _op = functools.partial(op, domain="ai.onnx.ml")
 
@@ -63,10 +62,8 @@ def LabelEncoder(
 
 
 def _looked_up(x, keys, values, default):
-    if not is_static(x) and not hasattr(x, "__array__"):
-        raise DataDependentError("strings are of the host: call the model outside jit")
     table = dict(zip(keys.tolist(), values.tolist(), strict=True))
-    found = [table.get(v, default) for v in np.asarray(x).reshape(-1).tolist()]
+    found = [table.get(v, default) for v in on_host(x).reshape(-1).tolist()]
     return np.array(found, values.dtype).reshape(np.shape(x))
 
 

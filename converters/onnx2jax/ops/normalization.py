@@ -54,11 +54,8 @@ def BatchNormalization(
 def _trained(x, scale, bias, mean, var, epsilon, momentum):
     """Normalized by the batch's own moments, and the running ones."""
     axes = (0, *range(2, x.ndim))
-    own_mean, own_var = jnp.mean(x, axes), jnp.var(x, axes)
-    inner = lax.rsqrt(own_var + epsilon)
-    y = _on_channels(scale * inner, x.ndim) * (x - _on_channels(own_mean, x.ndim))
-    y = (y + _on_channels(bias, x.ndim)).astype(x.dtype)
-    pairs = ((mean, own_mean), (var, own_var))
+    y = _standardized(x, axes, scale, bias, epsilon).astype(x.dtype)
+    pairs = ((mean, jnp.mean(x, axes)), (var, jnp.var(x, axes)))
     return (y, *((v * momentum + new * (1 - momentum)).astype(v.dtype) for v, new in pairs))
 
 
@@ -75,7 +72,12 @@ def LRN(x, *, size, alpha=1e-4, beta=0.75, bias=1.0):
 
 @op("InstanceNormalization", 6)
 def InstanceNormalization(x, scale, bias, *, epsilon=1e-5):
-    centred, variance = _moments(x, tuple(range(2, x.ndim)))
+    return _standardized(x, tuple(range(2, x.ndim)), scale, bias, epsilon)
+
+
+def _standardized(x, axes, scale, bias, epsilon):
+    """Mean 0 and variance 1 over axes, then each channel's own scale and bias."""
+    centred, variance = _moments(x, axes)
     scaled = centred * lax.rsqrt(variance + epsilon)
     return _on_channels(scale, x.ndim) * scaled + _on_channels(bias, x.ndim)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from onnx2jax.ops.window import resolve_pads
+from onnx2jax.ops.window import resolve
 from onnx2jax.registry import op
 from onnx2jax.values import index_dtype, ints
 
@@ -103,13 +103,10 @@ class _Window:
     """A sliding window over the spatial axes of x (N, C, …)."""
 
     def __init__(self, x, kernel, auto_pad, ceil_mode, dilations, pads, strides):
-        rank = len(kernel)
         self.size = x.shape[2:]
         self.kernel = tuple(kernel)
-        self.strides = tuple(strides or [1] * rank)
-        self.dilations = tuple(dilations or [1] * rank)
-        self.pads = resolve_pads(
-            auto_pad, pads, self.size, self.kernel, self.strides, self.dilations
+        self.strides, self.pads, self.dilations = resolve(
+            self.size, self.kernel, auto_pad, pads, strides, dilations
         )
         self.padding = [
             (low, high + (self._overhang(i) if ceil_mode else 0))
@@ -142,24 +139,18 @@ class _Window:
 
     def maxima(self, x, lowest, column_major):
         """Where in the flat input each window's maximum lies, the first of equal ones."""
-        size = x.shape[2:]
-        order = tuple(reversed(size)) if column_major else size
-        place = np.arange(np.prod(size)).reshape(order)
-        place = place.T if column_major else place
-        place = place + np.arange(np.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * len(size)) * (
-            np.prod(size)
-        )
-        last = np.asarray(np.iinfo(np.int32).max)
+        order = "F" if column_major else "C"  # of the pixels within each plane
+        within = np.arange(np.prod(self.size)).reshape(self.size, order=order)
+        planes = np.arange(np.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * len(self.size))
+        place = jnp.asarray(planes * within.size + within).astype(index_dtype())
+        last = np.asarray(np.iinfo(np.int32).max, place.dtype)
 
         def larger(a, b):
             (u, i), (v, j) = a, b
             first = (u > v) | ((u == v) & (i < j))
             return jnp.where(first, u, v), jnp.where(first, i, j)
 
-        place = jnp.asarray(place).astype(index_dtype())
-        operands = (lax.stop_gradient(x), place)
-        initial = (lowest, last.astype(place.dtype))
-        return self.reduce(operands, initial, larger)[1]
+        return self.reduce((lax.stop_gradient(x), place), (lowest, last), larger)[1]
 
     def counts(self, include_pad):
         """How many elements each window averages over; the overhang never counts."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jax import lax
 
 from onnx2jax.ops.cast import converted
-from onnx2jax.ops.window import resolve_pads
+from onnx2jax.ops.conv import convolve, sum_bias
+from onnx2jax.ops.window import resolve
 from onnx2jax.registry import op
 from onnx2jax.values import cast, dtype_of, namespace
 
@@ -121,17 +121,8 @@ def ConvInteger(
 ):
     # Padding holds the zero point, that is nothing once x is centred.
     x, w = _centred(x, x_zero_point), _centred(w, w_zero_point, 0)
-    kernel = tuple(w.shape[2:])
-    strides, dilations = strides or [1] * len(kernel), dilations or [1] * len(kernel)
-    padding = resolve_pads(auto_pad, pads, x.shape[2:], kernel, strides, dilations)
-    return lax.conv_general_dilated(
-        jnp.asarray(x),
-        jnp.asarray(w),
-        strides,
-        padding,
-        rhs_dilation=dilations,
-        feature_group_count=group,
-    )
+    geometry = resolve(x.shape[2:], w.shape[2:], auto_pad, pads, strides, dilations)
+    return convolve(jnp.asarray(x), jnp.asarray(w), *geometry, group)
 
 
 @op("QLinearConv", 10)
@@ -156,7 +147,7 @@ def QLinearConv(
     geometry = {"dilations": dilations, "group": group, "pads": pads, "strides": strides}
     y = ConvInteger(x, w, x_zero_point, w_zero_point, auto_pad=auto_pad, **geometry)
     if b is not None:
-        y = y + cast(b, np.int32).reshape((-1,) + (1,) * (y.ndim - 2))
+        y = sum_bias(y, cast(b, np.int32))
     scale = cast(x_scale, np.float32) * _spread(cast(w_scale, np.float32), y.shape, 1, 0)
     return _requantized(y, scale, y_scale, y_zero_point)
 

@@ -35,10 +35,10 @@ def RNN(
         (f,) = functions
         return (f(x @ w.T + h @ r.T + b[0] + b[1]),)
 
-    return _recurrent(
-        step, x, (w, r), b, sequence_lens, (initial_h,), direction, layout, ctx,
-        _functions(["Tanh"], activations, activation_alpha, activation_beta, clip, direction),
-    )  # fmt: skip
+    given = (activations, activation_alpha, activation_beta, clip)
+    functions = _functions(["Tanh"], direction, *given)
+    states = (initial_h,)
+    return _recurrent(step, functions, x, (w, r), b, sequence_lens, states, direction, layout, ctx)
 
 
 @op("GRU", 7)
@@ -74,11 +74,10 @@ def GRU(
             candidate = g(x_h + (reset * h) @ to_h.T + r_h + w_h)
         return ((1 - update) * candidate + update * h,)
 
-    defaults = ["Sigmoid", "Tanh"]
-    return _recurrent(
-        step, x, (w, r), b, sequence_lens, (initial_h,), direction, layout, ctx,
-        _functions(defaults, activations, activation_alpha, activation_beta, clip, direction),
-    )  # fmt: skip
+    given = (activations, activation_alpha, activation_beta, clip)
+    functions = _functions(["Sigmoid", "Tanh"], direction, *given)
+    states = (initial_h,)
+    return _recurrent(step, functions, x, (w, r), b, sequence_lens, states, direction, layout, ctx)
 
 
 @op("LSTM", 7)
@@ -115,14 +114,13 @@ def LSTM(
         c = forget * c + i * g(cell)
         return f(o + p_o * c) * k(c), c
 
-    defaults = ["Sigmoid", "Tanh", "Tanh"]
-    return _recurrent(
-        step, x, (w, r, p), b, sequence_lens, (initial_h, initial_c), direction, layout, ctx,
-        _functions(defaults, activations, activation_alpha, activation_beta, clip, direction),
-    )  # fmt: skip
+    given = (activations, activation_alpha, activation_beta, clip)
+    functions = _functions(["Sigmoid", "Tanh", "Tanh"], direction, *given)
+    states, weights = (initial_h, initial_c), (w, r, p)
+    return _recurrent(step, functions, x, weights, b, sequence_lens, states, direction, layout, ctx)
 
 
-def _recurrent(step, x, weights, b, lengths, states, direction, layout, ctx, functions):
+def _recurrent(step, functions, x, weights, b, lengths, states, direction, layout, ctx):
     """All directions: Y (time, directions, batch, hidden), and the last of each state."""
     x = jnp.asarray(x)
     if layout:  # batch first
@@ -188,7 +186,7 @@ _ACTIVATIONS = {
 }
 
 
-def _functions(defaults, names, alphas, betas, clip, direction):
+def _functions(defaults, direction, names, alphas, betas, clip):
     """The activations of each direction; alphas and betas are consumed by those that have any."""
     ways = 2 if direction == "bidirectional" else 1
     names = names or defaults * ways

@@ -59,9 +59,7 @@ def Resize(
             y = jnp.take(x, np.clip(_nearest(where, nearest_mode), 0, n - 1), axis)
         else:
             stretch = max(1 / scale, 1) if antialias else 1
-            kernel, reach = (
-                (linear, 1) if mode == "linear" else (partial(cubic, a=cubic_coeff_a), 2)
-            )
+            kernel, reach = interpolation(mode, cubic_coeff_a)
             matrix = _weights(where, n, kernel, reach, stretch, bool(exclude_outside))
             y = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ matrix.T.astype(x.dtype), -1, axis)
         if crop:
@@ -150,12 +148,17 @@ def _weights(where, length, kernel, reach, stretch, exclude_outside):
     return matrix
 
 
-def linear(d, xp=np):
+def interpolation(mode, cubic_coeff_a):
+    """The weight of a pixel by its distance, and how many pixels away it ends."""
+    return (_linear, 1) if mode == "linear" else (partial(_cubic, a=cubic_coeff_a), 2)
+
+
+def _linear(d, xp=np):
     """The triangle: the weight of a pixel at distance d ≥ 0."""
     return xp.maximum(1 - d, 0)
 
 
-def cubic(d, a, xp=np):
+def _cubic(d, a, xp=np):
     """Keys' cubic convolution."""
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a

@@ -13,7 +13,7 @@ from jax.core import Tracer
 
 from onnx2jax.errors import DataDependentError
 from onnx2jax.ops.conv import sum_bias
-from onnx2jax.ops.resize import cubic, linear
+from onnx2jax.ops.resize import interpolation
 from onnx2jax.registry import op
 
 
@@ -61,7 +61,7 @@ def _taps(where, n, mode, padding, border):
     if mode == "nearest":
         taps = [(where, jnp.ones_like(where))]
     else:
-        kernel, reach = (linear, 1) if mode == "linear" else (partial(cubic, a=-0.75), 2)
+        kernel, reach = interpolation(mode, -0.75)
         base = jnp.floor(where)
         steps = [base + i for i in range(1 - reach, reach + 1)]
         taps = [(step, kernel(jnp.abs(where - step), xp=jnp)) for step in steps]
@@ -133,8 +133,17 @@ def RoiAlign_10(
     sampling_ratio=0,
     spatial_scale=1.0,
 ):
-    size = (output_height, output_width)
-    return _roi_align(x, rois, batch_indices, mode, size, sampling_ratio, spatial_scale, 0.0)
+    return RoiAlign(
+        x,
+        rois,
+        batch_indices,
+        coordinate_transformation_mode="output_half_pixel",
+        mode=mode,
+        output_height=output_height,
+        output_width=output_width,
+        sampling_ratio=sampling_ratio,
+        spatial_scale=spatial_scale,
+    )
 
 
 @op("RoiAlign", 16)

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def resolve(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    auto_pad: str,
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """(strides, padding, dilations) of a window, ONNX's defaults for those that are absent."""
+    strides, dilations = (tuple(v or [1] * len(kernel)) for v in (strides, dilations))
+    padding = resolve_pads(auto_pad, pads, size, kernel, strides, dilations)
+    return strides, tuple(padding), dilations
+
+
 def resolve_pads(
     auto_pad: str,
     pads: Sequence[int] | None,
