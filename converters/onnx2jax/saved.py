@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from onnx2jax.errors import InvalidModelError
+from onnx2jax.errors import InvalidModelError, OnnxError
 from onnx2jax.graph import Graph, Node, TensorSpec
 
 if TYPE_CHECKING:
@@ -38,21 +38,27 @@ def save(model: Model, directory: str | Path, params: Mapping[str, Any] | None =
     Returns:
         The directory.
 
+    Raises:
+        OnnxError: it cannot be written.
+
     Example:
         >>> onnx2jax.save(m, "face")            # doctest: +SKIP
         >>> m = onnx2jax.load("face")           # doctest: +SKIP
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     weights: Arrays = {}
     constants: Arrays = {}
     graph = _graph_to_json(model.graph, constants)
     given = params or model.params
     graph["weights"] = {n: _store(np.asarray(v), weights, n) for n, v in given.items()}
-    save_file(weights, directory / WEIGHTS)
-    save_file(constants, directory / CONSTANTS)
     text = json.dumps({"format": FORMAT, "graph": graph}, indent=1)
-    (directory / GRAPH).write_text(text, "utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(weights, directory / WEIGHTS)
+        save_file(constants, directory / CONSTANTS)
+        (directory / GRAPH).write_text(text, "utf-8")
+    except (OSError, SafetensorError) as error:
+        raise OnnxError(f"{directory} cannot be written ({error}); give another one") from None
     return directory
 
 
@@ -77,7 +83,8 @@ def read(directory: Path) -> Graph:
         if isinstance(error, InvalidModelError):
             raise
         raise InvalidModelError(
-            f"{directory} is not a model that onnx2jax.save wrote, or is broken: {error!r}"
+            f"{directory} is not a model that onnx2jax.save wrote, or is broken: "
+            f"{type(error).__name__}: {error}"
         ) from None
     return replace(loaded, constants={**loaded.constants, **named})
 

@@ -56,3 +56,12 @@ def test_convert_writes_what_loads_again(path, tmp_path, capsys):
 def test_the_table_of_operators_is_markdown(capsys):
     assert run("ops", "--markdown") == 0
     assert "| ai.onnx | Clip | 1, 11 |" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_one_line(path, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run("convert", path, str(tmp_path / "file" / "face")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "cannot be written" in error
+    assert error.count("\n") == 1
