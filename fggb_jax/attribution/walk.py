@@ -263,7 +263,9 @@ def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[P
     # What JAX's own caches distinguish as well.
     key = (*how.values(), image.dtype, *current_settings().values())
     if key not in shared:
-        shared[key] = _kernel_part(model, jnp.zeros_like(image), **how)
+        # Stage by stage: what making them takes is as large as they are.
+        zeros, stages = jnp.zeros_like(image), range(len(steps))
+        shared[key] = tuple(_kernel_part(model, zeros, stage=i, **how) for i in stages)
     pairs = zip(steps, shared[key], strict=True)
     return z, tuple(Pullback(step.program, kernels, step.residuals) for step, kernels in pairs)
 
@@ -279,10 +281,10 @@ def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tupl
     return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
 
 
-@partial(jax.jit, static_argnames=("embedding", "kind", "form"))
-def _kernel_part(model: FaceModel, image: Array, **how: Any) -> tuple[Any, ...]:
-    """The kernels alone, which no image changes: XLA leaves the forward pass out."""
-    return tuple(step.kernels for step in _trace(model, image, **how)[1])
+@partial(jax.jit, static_argnames=("stage", "embedding", "kind", "form"))
+def _kernel_part(model: FaceModel, image: Array, *, stage: int, **how: Any) -> Any:
+    """One stage's kernels alone, which no image changes: XLA leaves the forward pass out."""
+    return _trace(model, image, **how)[1][stage].kernels
 
 
 def _trace(

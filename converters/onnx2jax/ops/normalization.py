@@ -13,7 +13,9 @@ from onnx2jax.values import is_static
 
 
 def _on_channels(values, rank):
-    return values.reshape((-1,) + (1,) * (rank - 2))[None] if rank > 1 else values
+    """(C,), or (C, D1 …) as `spatial=0` means it, against (N, C, D1 …)."""
+    units = max(rank - 1 - values.ndim, 0)
+    return values.reshape(1, *values.shape, *(1,) * units) if rank > 1 else values
 
 
 @op("BatchNormalization", 1)
@@ -42,13 +44,10 @@ def BatchNormalization(
         return _trained(x, scale, bias, mean, var, epsilon, momentum)[: ctx.n_outputs]
     if ctx.n_outputs > 1:
         raise UnsupportedModelError("BatchNormalization with saved statistics is not supported")
-    if np.ndim(scale) > 1:  # spatial=0 as the specification means it: (C, D1 …)
-        scale, bias, mean, var = (v[None] for v in (scale, bias, mean, var))
-    else:
-        scale, bias, mean, var = (_on_channels(v, x.ndim) for v in (scale, bias, mean, var))
     # One multiplication and one addition a pixel: what depends on weights alone comes first.
     gain = scale / jnp.sqrt(var + epsilon)
-    return x * gain.astype(x.dtype) + (bias - mean * gain).astype(x.dtype)
+    gain, shift = (_on_channels(v, x.ndim).astype(x.dtype) for v in (gain, bias - mean * gain))
+    return x * gain + shift
 
 
 def _trained(x, scale, bias, mean, var, epsilon, momentum):
