@@ -14,11 +14,13 @@ from fggb_jax.errors import FggbError, ImageError, ModelError, OptionError
 from fggb_jax.explain import explain
 from fggb_jax.explain_many import ProbeMaps, explain_one_to_many, explain_pairs
 from fggb_jax.explanation import Explanation
+from fggb_jax.models.black_box import BlackBox
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 from fggb_jax.models.load import cards, load_model
 
 __all__ = [
+    "BlackBox",
     "Card",
     "Explanation",
     "FaceMap",

@@ -20,6 +20,7 @@ from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.explanation import Explanation, check_threshold
+from fggb_jax.models.black_box import BlackBox
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
@@ -28,7 +29,7 @@ PRECISIONS = ("default", "high", "highest", "bfloat16")
 
 
 def explain(
-    model: FaceModel,
+    model: FaceModel | BlackBox,
     probe: Any,
     gallery: Any,
     method: str = "fggb",
@@ -42,7 +43,8 @@ def explain(
     """Explain why a model takes two aligned faces for the same person, or does not.
 
     Args:
-        model: what `load_model` returns, or any JAX callable in a `FaceModel`.
+        model: what `load_model` returns, or any JAX callable in a `FaceModel`; for methods that
+            ask for no gradients also a `BlackBox`.
         probe: the aligned face that is asked about, (H, W, 3) RGB, uint8 or float in [0, 1].
         gallery: the aligned face that it is compared with, likewise.
         method: one of `methods()`.
@@ -96,7 +98,7 @@ class Request:
         devices: where the work is done.
     """
 
-    model: FaceModel
+    model: FaceModel | BlackBox
     method: registry.Method
     options: dict[str, Any]
     threshold: float
@@ -108,7 +110,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        model: FaceModel,
+        model: FaceModel | BlackBox,
         method: str,
         threshold: float | str,
         precision: str,
@@ -119,6 +121,17 @@ class Request:
         """Check all of it; the devices are JAX's first one where None."""
         chosen = registry.find(method)
         options = chosen.check(options)
+        if chosen.gradients and isinstance(model, BlackBox):
+            able = [name for name in registry.methods() if not registry.find(name).gradients]
+            raise OptionError(
+                f"method {method!r} needs gradients, and {model!r} has none; choose one of "
+                f"{', '.join(able)}"
+            )
+        if precision == "bfloat16" and chosen.face is not None:
+            raise OptionError(
+                f"precision is 'bfloat16', which method {method!r} does not have; choose one of "
+                f"{', '.join(PRECISIONS[:-1])}"
+            )
         if precision not in PRECISIONS:
             raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
         value, source = _threshold(threshold, model.card)
@@ -198,6 +211,7 @@ class Request:
             "method": self.method.name,
             "options": {name: _plain(value) for name, value in self.options.items()},
             **self.method.about(self.model, self.threshold, self.options),
+            **({} if self.method.movable else {"only_at_threshold": self.threshold}),
             "model": self.model.card.name,
             "model_sha256": self.model.sha256,
             "card": self.model.card.to_dict(),

@@ -74,9 +74,15 @@ class Explanation:
         `e.at(e.cosine)` is the pair-specific map P − cos·Q, free of any threshold.
 
         Raises:
-            OptionError: the threshold is not a number in [−1, 1].
+            OptionError: the threshold is not a number in [−1, 1], or the method's maps are of
+                one threshold only.
         """
         threshold = check_threshold(threshold)
+        if self.provenance.get("only_at_threshold", threshold) != threshold:
+            raise OptionError(
+                f"the maps of method {self.provenance.get('method')!r} are of the threshold "
+                f"{self.threshold:g} alone: explain the pair again with threshold={threshold:g}"
+            )
         t = np.asarray(threshold, np.float32)
         return replace(
             self,

@@ -1,3 +1,3 @@
 """Attribution methods, one a file; importing this package registers them all."""
 
-from fggb_jax.attribution import by_image, fggb  # noqa: F401
+from fggb_jax.attribution import by_image, fggb, gradient, occlusion  # noqa: F401

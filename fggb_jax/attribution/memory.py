@@ -33,16 +33,18 @@ class Limits(NamedTuple):
         budget: bytes.
         chunk: cotangents at once; larger ones bring nothing that was measured.
         images: that share a chunk, where there are many: one forward pass and one answer for all.
+        batch: images that are embedded at once.
     """
 
     budget: int
     chunk: int
     images: int
+    batch: int
 
 
 def limits() -> Limits:
     """Those of the device that JAX works on; an accelerator has at least 8 GiB."""
-    return Limits(1 << 30, LARGEST_CHUNK, 1) if on_cpu() else Limits(4 << 30, 256, 4)
+    return Limits(1 << 30, LARGEST_CHUNK, 1, 16) if on_cpu() else Limits(4 << 30, 256, 4, 256)
 
 
 class Plan(NamedTuple):
@@ -158,6 +160,43 @@ def plan_chunk(
     (count,) = jax.eval_shape(f, params, image).shape
     chunks = -(-count // min(budget // each, limits().chunk))
     return -(-count // chunks)
+
+
+def plan_images(model: Any, image: Any, budget: int | None) -> int:
+    """The number of images to embed at once: as many as fit, up to `limits().batch`.
+
+    Args:
+        model: any callable of one image; what cannot be traced, a `BlackBox`, takes the largest.
+        image: one image, or its shape and dtype.
+        budget: bytes for what a batch computes, on top of parameters; that of `limits` where None.
+
+    Raises:
+        OptionError: not even one image fits.
+    """
+    budget = limits().budget if budget is None else int(budget)
+    if not callable(model):
+        return limits().batch
+    shape = jax.ShapeDtypeStruct(image.shape, image.dtype)
+    each = _image_bytes(*_described(model), shape)
+    if each > budget:
+        raise OptionError(
+            f"a memory budget of {budget:,} bytes is too small: one image of this model needs "
+            f"{each:,}"
+        )
+    return min(budget // each, limits().batch)
+
+
+def _described(model: Any) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """A model's structure and the shapes of its parameters: equal for all uses of it."""
+    leaves, structure = jax.tree.flatten(model)
+    return structure, tuple(jax.ShapeDtypeStruct(np.shape(x), x.dtype) for x in leaves)
+
+
+@lru_cache(maxsize=64)
+def _image_bytes(structure: Any, shapes: Any, image: jax.ShapeDtypeStruct) -> int:
+    """The peak of the live values while one image is embedded and pulled back."""
+    jaxpr = jax.make_jaxpr(lambda model, x: model(x))(structure.unflatten(shapes), image).jaxpr
+    return 2 * _peak(jaxpr, {jaxpr.invars[-1]})
 
 
 def _refuse(each: int, budget: int) -> None:

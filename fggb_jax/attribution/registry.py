@@ -1,4 +1,8 @@
-"""Methods by name. A method explains one pair: (model, probe, gallery, threshold) → PairMaps."""
+"""Methods by name. A method explains one pair: (model, probe, gallery, threshold) → PairMaps.
+
+Most are written for one image of the pair against the other's embedding (`face_method`); FGGB and
+its kind work on both (`method`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fggb_jax.attribution.maps import PairMaps
+import jax.numpy as jnp
+
+from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.errors import OptionError
 
 _METHODS: dict[str, Method] = {}
@@ -27,6 +34,12 @@ class Method:
         by_image: (model, devices, *, memory, **options) → `by_image.Walker`, where the method can
             explain an image for many partners at once; None where it goes pair by pair.
         where: options in full → whether it can with these.
+        face: (`Comparison`, **options) → (H, W), of one image; None for methods of whole pairs.
+        signed: whether its maps say what speaks for the match and what against it. One that only
+            says how much a pixel matters, M ≥ 0, has P = cos·M and Q = M: S = (cos − t)·M, all of
+            it similarity where the pair is accepted, dissimilarity where it is not.
+        gradients: whether it needs them; the others explain a `BlackBox` too.
+        movable: whether its maps can be had at another threshold without the network.
     """
 
     name: str
@@ -36,6 +49,19 @@ class Method:
     about: Callable[..., dict[str, Any]]
     by_image: Callable[..., Any] | None = None
     where: Callable[[Mapping[str, Any]], bool] = lambda options: True
+    face: Callable[..., Any] | None = None
+    signed: bool = True
+    gradients: bool = True
+    movable: bool = True
+
+    def map_of(self, comparison: Comparison, options: Mapping[str, Any]) -> FaceMap:
+        """The map of one image, for methods that go image by image against an embedding."""
+        assert self.face is not None
+        values = jnp.asarray(self.face(comparison, **options), jnp.float32)
+        t = jnp.asarray(comparison.threshold, jnp.float32)
+        if self.signed:
+            return FaceMap(values, jnp.zeros_like(values), t)
+        return FaceMap(values * jnp.float32(comparison.cosine), values, t)
 
     def walker(self, options: Mapping[str, Any]) -> Callable[..., Any] | None:
         """`by_image`, or None where the method goes pair by pair with these options."""
@@ -65,18 +91,75 @@ def method(
     """Register a method; its options are the keyword-only parameters but those of `SHARED`."""
 
     def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
-        if name in _METHODS:
-            raise ValueError(f"method {name!r} is registered twice")
         parameters = inspect.signature(function).parameters.values()
         options = {
             p.name: p.default
             for p in parameters
             if p.kind is p.KEYWORD_ONLY and p.name not in SHARED
         }
-        _METHODS[name] = Method(name, title, function, options, about)
+        _register(Method(name, title, function, options, about))
         return function
 
     return register
+
+
+def face_method(
+    name: str,
+    title: str,
+    *,
+    signed: bool = True,
+    gradients: bool = True,
+    movable: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a method that is written for one image: (`Comparison`, **options) → (H, W).
+
+    Its options are its keyword-only parameters; the rest as of `Method`.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = inspect.signature(function).parameters.values()
+        options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+        def explain(
+            model: Any,
+            probe: Any,
+            gallery: Any,
+            threshold: float,
+            *,
+            memory: int | None = None,
+            progress: Callable[[int, int], None] | None = None,
+            products: Any = None,
+            **options: Any,
+        ) -> PairMaps:
+            shared = {"memory": memory, "progress": progress}
+            first = Comparison(model, probe, gallery, threshold, **shared)
+            turned = first.embeddings[::-1]
+            second = Comparison(model, gallery, probe, threshold, embeddings=turned, **shared)
+            maps = [_METHODS[name].map_of(c, options) for c in (first, second)]
+            return PairMaps(jnp.float32(first.cosine), *maps)
+
+        _register(
+            Method(
+                name,
+                title,
+                explain,
+                options,
+                lambda *_: {},
+                face=function,
+                signed=signed,
+                gradients=gradients,
+                movable=movable,
+            )
+        )
+        return function
+
+    return register
+
+
+def _register(chosen: Method) -> None:
+    if chosen.name in _METHODS:
+        raise ValueError(f"method {chosen.name!r} is registered twice")
+    _METHODS[chosen.name] = chosen
 
 
 def by_image(
