@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
+from onnx2jax import hub_cache
 from onnx2jax.errors import InvalidModelError, UnsupportedModelError
 from onnx2jax.functions import inlined, plain_domain, with_functions
 from onnx2jax.graph import Graph, Node, TensorSpec
@@ -41,7 +42,8 @@ def read_proto(source: Source) -> onnx.ModelProto:
     try:
         if isinstance(source, bytes):
             return onnx.load_from_string(source)
-        return onnx.load(str(source))
+        snapshot = hub_cache.snapshot_of(Path(source))
+        return hub_cache.load(Path(source), snapshot) if snapshot else onnx.load(str(source))
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
         raise InvalidModelError(
             f"{where} cannot be read as an ONNX model ({error}); the file may be truncated, "

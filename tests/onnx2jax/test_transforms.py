@@ -31,12 +31,14 @@ class Case:
         self.inputs = [
             tuple(x) if isinstance(x, list) else x for x in official.arrays(case.data_sets[0][0])
         ]
+        self.operators = {node.op for node in self.model.graph.walk()}
+        # The bits of another width are another matter.
+        widths = (4,) if "BitCast" in self.operators else (4, 8)
         self.free = [
             i
             for i, (spec, x) in enumerate(zip(self.model.inputs, self.inputs, strict=True))
-            if is_float(x) and spec.name not in self.model.static_inputs
+            if is_float(x) and x.itemsize in widths and spec.name not in self.model.static_inputs
         ]
-        self.operators = {node.op for node in self.model.graph.walk()}
 
     def floats(self, dtype):
         return [np.asarray(self.inputs[i], dtype) for i in self.free]
