@@ -26,11 +26,41 @@ def quirky(proto):
     return twin
 
 
-def test_mxnet_quirks_mean_what_their_authors_meant():
-    proto = networks.iresnet((1, 1, 1, 1), width=8, dimension=16, opset=8)
-    plain, twin = onnx2jax.load(proto), onnx2jax.load(quirky(proto))
-    x = np.random.default_rng(0).random((2, 3, 112, 112), dtype=np.float32)
-    assert_close(jax.jit(twin)(twin.params, x), jax.jit(plain)(plain.params, x))
+def with_preprocessing(proto, ir_version):
+    """In the graph, as MXNet's: (x − 127.5) / 128 by scalars, a Dropout before the dense layer."""
+    twin = onnx.ModelProto.FromString(proto.SerializeToString())
+    graph = twin.graph
+    for name, value in (("scalar0", 127.5), ("scalar1", 0.0078125)):
+        graph.initializer.append(numpy_helper.from_array(np.float32([value]), name))
+    for node in graph.node:
+        node.input[:] = ["scaled" if name == "input" else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Sub", ["input", "scalar0"], ["centred"]))
+    graph.node.insert(1, helper.make_node("Mul", ["centred", "scalar1"], ["scaled"]))
+    (position,) = (i for i, node in enumerate(graph.node) if node.op_type == "Flatten")
+    graph.node.insert(
+        position,
+        helper.make_node("Dropout", [graph.node[position].input[0]], ["dropped"], ratio=0.4),
+    )
+    graph.node[position + 1].input[0] = "dropped"
+    if ir_version < 4:  # every weight is listed as an input too
+        graph.input.extend(
+            helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in graph.initializer
+        )
+    twin.ir_version = ir_version
+    return twin
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+def test_the_zoos_arcface_rebuilt_equals_its_repaired_twin_in_onnxruntime(opset):
+    """arcfaceresnet100-8: 100 layers, IR 3, PRelu slopes (C,), BatchNormalization spatial=0."""
+    plain = networks.iresnet((3, 13, 30, 3), width=8, dimension=16, opset=opset)
+    m = onnx2jax.load(quirky(with_preprocessing(plain, 3)))
+    assert [spec.name for spec in m.inputs] == ["input"]
+    repaired = single.session(with_preprocessing(plain, 8))
+    for batch in (1, 8):
+        x = 255 * np.random.default_rng(batch).random((batch, 3, 112, 112), dtype=np.float32)
+        (expected,) = repaired.run(None, {"input": x})
+        assert_close(jax.jit(m)(m.params, x), expected, relative=1e-4)
 
 
 def batch_normalization(outputs, opset=15):
