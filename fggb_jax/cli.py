@@ -241,6 +241,100 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  fggb evaluate pairs.csv --methods fggb,occlusion,centre --out table")
+def evaluate(
+    pairs: Annotated[
+        Path, typer.Argument(help="PAIRS.csv, LFW's pairs.txt, a .bin set, or a folder per person.")
+    ],
+    model: ModelOption = DEFAULT_MODEL,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods, or all; options go behind colons, as in fggb:gradient=signed:smooth=3. "
+            "How a map is read is said by read=magnitude or read=pair_specific, and smooth=σ."
+        ),
+    ] = "all",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="Metrics, or all: conditional, deletion_insertion, ground_truth, inpainting, "
+            "patch_replacement, sanity, specificity, stability."
+        ),
+    ] = "deletion_insertion,ground_truth",
+    out: Annotated[Path, typer.Option(help="The folder to write to, or to go on in.")] = Path(
+        "fggb-evaluation"
+    ),
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="At most so many pairs, half of them genuine.")
+    ] = None,
+    threshold: ThresholdOption = "auto",
+    forwards: Annotated[
+        int, typer.Option(min=0, help="Forward passes of a black-box map; 0: as published.")
+    ] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of the images, where the pairs do not say.")
+    ] = None,
+    aligned: AlignedOption = False,
+    face: FaceOption = "center",
+    detector: DetectorOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Judge methods on labelled pairs: table.json, table.md, curves.png and evaluation.html.
+
+    Every result is kept as soon as it is there: the same command goes on where it stopped, and the
+    same folder takes more methods and metrics. A map that fails costs its own line; the exit status
+    is 1 then.
+    """
+    from fggb_jax.data.pairs import read_pairs
+    from fggb_jax.evaluation import evaluate as evaluation
+    from fggb_jax.evaluation.results import write_results
+    from fggb_jax.models.load import load_model
+
+    # Whatever is cheap to refuse is refused before a model is loaded.
+    specs, judges = evaluation.chosen(methods, metrics, forwards or None)
+    value = threshold if threshold == "auto" else _number(threshold)
+    listed = read_pairs(pairs, images)
+    if listed.same is None:
+        raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
+    _use_compilation_cache()
+    loaded = load_model(model)
+    to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
+    with _progress("faces") as report:
+        study, errors, source = evaluation.study(
+            loaded, listed, to_face, value, limit=limit, seed=seed, progress=report
+        )
+    for name, why in errors.items():
+        _note(f"{name}: {why}")
+    run = {
+        **_run(loaded, faces, face),
+        "model": loaded.card.name,
+        "model_sha256": loaded.sha256,
+        "pairs": listed.source,
+        "names": list(study.names),
+        "threshold": study.threshold,
+        "threshold_source": source,
+        "forwards": forwards or None,
+        "seed": seed,
+    }
+    with _writing(out):
+        known = evaluation.resume(out, run)
+        with _progress("maps and scores") as report:
+            made = evaluation.run(study, specs, judges, known, progress=report)
+            records = evaluation.write_records(out / evaluation.RECORDS, made, known)
+        found = write_results(out, study, specs, judges, records, run)
+    for record in found["errors"]:
+        _note(f"{record['method']}, {record['judge']}, pair {record['pair']}: {record['error']}")
+    if as_json:
+        results.print_json(json.dumps(found))
+    else:
+        results.print(escape((out / "table.md").read_text("utf-8")))
+        for name in ("table.json", "table.md", "curves.png", "evaluation.html"):
+            results.print(f"  {escape(str(out / name))}")
+    if errors or found["errors"]:
+        raise typer.Exit(1)
+
+
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
     """List the models, where no subcommand is given."""

@@ -68,6 +68,11 @@ class Explanation:
         """Whether the cosine reaches the threshold."""
         return "accept" if self.cosine >= self.threshold else "reject"
 
+    @property
+    def movable(self) -> bool:
+        """Whether the maps can be had at another threshold without the network."""
+        return "only_at_threshold" not in self.provenance
+
     def at(self, threshold: float, source: str = "given") -> Explanation:
         """The same pair at another threshold; no network runs, since S(t) = P − t·Q.
 
@@ -78,7 +83,7 @@ class Explanation:
                 one threshold only.
         """
         threshold = check_threshold(threshold)
-        if self.provenance.get("only_at_threshold", threshold) != threshold:
+        if not self.movable and threshold != self.threshold:
             raise OptionError(
                 f"the maps of method {self.provenance.get('method')!r} are of the threshold "
                 f"{self.threshold:g} alone: explain the pair again with threshold={threshold:g}"

@@ -1,3 +1,22 @@
 """Attribution methods, one a file; importing this package registers them all."""
 
-from fggb_jax.attribution import by_image, fggb, gradient, occlusion  # noqa: F401
+from fggb_jax.attribution import (  # noqa: F401
+    baselines,
+    by_image,
+    corrrise,
+    fame,
+    fggb,
+    frequency,
+    gradcam,
+    gradient,
+    integrated_gradients,
+    lime,
+    minplus,
+    occlusion,
+    partner_swap,
+    rise,
+    smoothgrad,
+    srise,
+    xface,
+    xssab,
+)

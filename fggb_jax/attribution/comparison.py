@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.memory import plan_images
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
+from fggb_jax.errors import ModelError
 
 Progress = Callable[[int, int], None]
 Make = Callable[[slice], Any]  # which of them → images (b, H, W, 3)
@@ -56,7 +57,12 @@ class Comparison:
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "2 N"]:
         """Of the image and of its partner, raw."""
-        return np.asarray(self.model.embed(jnp.stack([self.image, self.partner])))
+        z = np.asarray(self.model.embed(jnp.stack([self.image, self.partner])))
+        if not (np.isfinite(z).all() and z.any(axis=1).all()):
+            raise ModelError(
+                f"the embedding of {self.model.card.name!r} is zero or not finite for these faces"
+            )
+        return z
 
     @property
     def size(self) -> tuple[int, int]:
@@ -158,8 +164,9 @@ class Comparison:
 
 
 def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
-    """Embeddings of length 1."""
-    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+    """Embeddings of length 1; one that is zero, of a black image say, is like nothing: it stays."""
+    norms = np.linalg.norm(z, axis=-1, keepdims=True)
+    return z / np.where(norms > 0, norms, 1)
 
 
 def _floats(masks: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.perturbation import Fill, averaged, fill_of, patches
+from fggb_jax.attribution.perturbation import Fill, averaged, fill_of, hidden_cosines, patches
 from fggb_jax.attribution.registry import face_method
 
 
@@ -30,10 +30,14 @@ def occlusion(
 
     Args:
         c: the image and what it is compared with.
-        size: of the square patches, in pixels; a seventh of the image where None.
+        size: of the square patches, in pixels; a seventh of the image's height where None.
         stride: from patch to patch, in pixels; half the size where None.
         fill: what hides: see `fill_of`.
-        forwards: as many forward passes at most, by a longer stride.
+        forwards: at most that many forward passes a face, by a longer stride and, where that would
+            leave gaps, larger patches; those of the size and the stride where None: 169 at 112.
+
+    Raises:
+        OptionError: an option that makes no sense, or fewer than 1 forward pass.
     """
     masks = patches(c.size, size, stride, forwards)
-    return averaged(masks, c.cosine - c.masked_cosines(masks, fill_of(c.image, fill)))
+    return averaged(masks, c.cosine - hidden_cosines(c, masks, fill_of(c.image, fill)))

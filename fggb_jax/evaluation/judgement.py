@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from fggb_jax.attribution.comparison import unit
 from fggb_jax.errors import OptionError
 
 Scores = Mapping[str, float | Sequence[float]]  # NaN where a score makes no sense for this pair
@@ -35,7 +36,12 @@ class Reading:
 
     @property
     def signed(self) -> Float[np.ndarray, "H W"]:
-        """What speaks for the match less what speaks against it."""
+        """What speaks for the match less what speaks against it.
+
+        Where both are the same map, that of a method without a sign, this map: it is no empty one.
+        """
+        if np.array_equal(self.similarity, self.dissimilarity):
+            return self.similarity
         return self.similarity - self.dissimilarity
 
 
@@ -81,8 +87,7 @@ class Case:
     ) -> Float[np.ndarray, " B"]:
         """The cosine of changed probes to the gallery image, or to another partner's image."""
         stack = np.concatenate([images, (self.gallery if partner is None else partner)[None]])
-        z = np.asarray(embedded(self.model, stack), np.float64)
-        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        z = unit(np.asarray(embedded(self.model, stack), np.float64))
         return z[:-1] @ z[-1]
 
 

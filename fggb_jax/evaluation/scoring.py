@@ -65,7 +65,7 @@ def score(
     size = min(BATCH, 1 << max(len(pairs.images) - 1, 0).bit_length())
     errors: dict[str, str] = {}
     done = 0
-    faces = _faces([(i, pairs.images[i]) for i in wanted], to_face)
+    faces = aligned([(i, pairs.images[i]) for i in wanted], to_face)
     for _, group in groupby(faces, key=lambda item: item[0] // size):
         batch = list(group)
         found = [(i, face) for i, face in batch if not isinstance(face, ImageError)]
@@ -82,7 +82,7 @@ def score(
     return Scores(_cosines(embeddings, pairs.pairs), embeddings, errors)
 
 
-def _faces(images: Iterable[tuple[int, PairImage]], to_face: ToFace) -> Iterator[tuple[int, Any]]:
+def aligned(images: Iterable[tuple[int, PairImage]], to_face: ToFace) -> Iterator[tuple[int, Any]]:
     """(index, aligned face or error) in order, a few images ahead of their use."""
 
     def one(item: tuple[int, PairImage]) -> tuple[int, Any]:

@@ -82,7 +82,7 @@ def panels(e: Explanation, smoothing: float = 0.0) -> dict[Kind, dict[Face, Pane
     """
     here = {face: _finite(getattr(e, face).signed) for face in FACES}
     # Rounding may bring the cosine of equal faces to 1 + 1e-7, which is no threshold.
-    own = e.at(min(max(e.cosine, -1.0), 1.0))
+    own = e.at(min(max(e.cosine, -1.0), 1.0)) if e.movable else e
     raw: Maps = {kind: {face: _part(here[face], kind) for face in FACES} for kind in KINDS}
     raw["pair_specific"] = {face: _finite(getattr(own, face).signed) for face in FACES}
     shown: Maps = {

@@ -98,7 +98,12 @@ def notes(e: Explanation) -> list[str]:
     """What a reader must know about these very maps before believing them."""
     found = []
     gradient = (e.provenance.get("options") or {}).get("gradient")
-    if not (np.any(e.probe.q) or np.any(e.gallery.q)):
+    if not e.movable:
+        found.append(
+            f"This method’s maps are of the threshold {e.threshold:g} alone, which chooses the "
+            "channels that they are made of; the pair-specific map is the signed map itself."
+        )
+    elif not (np.any(e.probe.q) or np.any(e.gallery.q)):
         found.append(
             "This method knows no threshold: moving it changes the decision, not the maps, and "
             "the pair-specific map is the signed map itself."
@@ -115,6 +120,11 @@ def notes(e: Explanation) -> list[str]:
         found.append(
             "With gradient=signed, S is close to the plain gradient of the cosine and changes "
             "sign from pixel to pixel; similarity and dissimilarity therefore lie interleaved."
+        )
+    elif not np.any(e.probe.p - np.float32(e.cosine) * e.probe.q):
+        found.append(
+            "This method says how much each pixel matters and not for which side: the map M ≥ 0 is "
+            "shown as S = (cos − t)·M, similarity where the pair is accepted, else dissimilarity."
         )
     if estimate := e.provenance.get("estimate"):
         found.append(

@@ -265,6 +265,62 @@ def test_verify_counts_scores_and_names_what_it_drops(faces, tmp_path, capsys):
     assert errors == ["image,error", f"gone.png,no such image: {faces / 'gone.png'}"]
 
 
+def evaluate(capsys, faces, out, *more):
+    rows = ["obama_a.png,obama_b.png,1", "obama_a.png,biden.png,0", "obama_b.png,biden.png,0"]
+    (faces / "judged.csv").write_text("\n".join(["probe,gallery,same", *rows]) + "\n")
+    given = ("--model", faces / "small.onnx", "--aligned", "--forwards", "9", "--out", out)
+    return run(capsys, "evaluate", faces / "judged.csv", *given, *more)
+
+
+def records(out):
+    """Of a run, without what is measured by the clock."""
+    found = [json.loads(line) for line in (out / "records.jsonl").read_text("utf-8").splitlines()]
+    return [r for r in found if r["judge"] != "runtime"]
+
+
+def test_evaluate_judges_and_goes_on_where_it_stopped(faces, tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    asked = ("--methods", "gradient,occlusion,centre", "--metrics", "deletion_insertion")
+    status, said, err = evaluate(capsys, faces, whole, *asked)
+    assert (status, err) == (0, "")
+    names = {"table.json", "table.md", "curves.png", "evaluation.html", "run.json", "records.jsonl"}
+    assert {path.name for path in whole.iterdir()} == names
+    assert "## Deletion and insertion" in said
+    found = json.loads((whole / "table.json").read_text("utf-8"))
+    assert found["methods"] == ["gradient", "occlusion", "centre"]
+    assert found["cost"]["occlusion"]["forwards"] == 9
+    assert found["run"]["model"] == "small"
+
+    # A method more in the same folder, and a run that was cut off in the middle of a line.
+    first = ("--methods", "gradient,occlusion", "--metrics", "deletion_insertion")
+    evaluate(capsys, faces, parts, *first)
+    data = (parts / "records.jsonl").read_bytes()
+    (parts / "records.jsonl").write_bytes(data[: 2 * len(data) // 3])
+    assert evaluate(capsys, faces, parts, *asked)[0] == 0
+    assert sorted(map(str, records(parts))) == sorted(map(str, records(whole)))
+
+    status, _, err = evaluate(capsys, faces, whole, *asked, "--seed", "1")
+    assert status == 2
+    assert "has a run with other seed: give another --out" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "lrp"], "no method 'lrp'; choose one of"),
+        (["--methods", "fggb:colour=red"], "has no option colour"),
+        (["--metrics", "beauty"], "no metric 'beauty'; choose some of"),
+        (["--threshold", "2"], "give a cosine in"),
+    ],
+)
+def test_wrong_usage_of_evaluate_is_one_line(faces, tmp_path, capsys, options, message):
+    status, out, err = evaluate(capsys, faces, tmp_path / "out", *options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,0 +1,100 @@
+"""FAME: how a face must be repainted to lose its match, and to gain it.
+
+Zhang, Günther, "FAME: Feature Activation Map Explanation on Image Classification and Face
+Recognition", arXiv 2605.12017, CVPR Workshops 2026, with the steps of LOTS (Rozsa, Günther, Boult,
+"LOTS about attacking deep features", arXiv 1611.06179, IJCB 2017). From x = I, with the gradient g
+of the cosine at x,
+
+    x ← x ∓ step · g / max|g|
+
+until the cosine is within `stop` of 0 (−) or of 1 (+), or for `steps` steps. Each way gives a map
+
+    e = Gaussian blur of |grey(x) − grey(I)|
+
+What has to be repainted to lose the match speaks for it: e⁺, of the steps down. What has to be
+repainted to gain it speaks against it: e⁻, of the steps up. S = e⁺ − e⁻.
+
+The first step up and the first down mark the same pixels: the two maps part only as g turns on the
+way, and are much alike. `part` gives one of them alone, as it was published. Published maps are
+scaled to [0, 1]; here they stay in grey levels, for their sizes say whether there is more to lose
+than to gain.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.options import check_choice, check_count, check_size
+from fggb_jax.attribution.perturbation import blurred
+from fggb_jax.attribution.registry import face_method
+
+Part = Literal["both", "similarity", "dissimilarity"]
+
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
+SIGMA = 7.7 / 112  # of the image's height
+
+
+@face_method("fame", "FAME")
+def fame(
+    c: Comparison,
+    *,
+    part: Part = "both",
+    steps: int = 200,
+    step: float = 1 / 255,
+    stop: float = 0.01,
+    sigma: float | None = None,
+) -> Float[np.ndarray, "H W"]:
+    """Where the face is repainted to lose its match, less where to gain one; grey levels in [0, 1].
+
+    Args:
+        c: the image and what it is compared with.
+        part: "both", e⁺ − e⁻; "similarity", e⁺; or "dissimilarity", −e⁻.
+        steps: the most steps each way. The authors take 500, and find maps stable from 75 to 200
+            on; `stop` ends most ways before.
+        step: how far the strongest pixel moves, in [0, 1]; pixels are not clipped. (The authors
+            step in the network's own units, where 1/255 is mostly half as far.)
+        stop: a way ends where the cosine is that near to its end; as in the authors' code.
+        sigma: of the blur, in pixels, edges repeated; where None theirs, 7.7 in a face of 112, and
+            in proportion in another.
+
+    Returns:
+        (H, W). A way that has no step to go gives 0: there is no match to lose where the cosine is
+        below `stop`, and none to gain between equal images.
+
+    Raises:
+        OptionError: another part, no steps, a negative step, stop or sigma.
+    """
+    sigma = SIGMA * c.size[0] if sigma is None else sigma
+    check_choice("part", part, get_args(Part))
+    check_count("steps", steps)
+    for name, value in (("step", step), ("stop", stop), ("sigma", sigma)):
+        check_size(name, value)
+
+    def repainted(sign: int) -> Float[np.ndarray, "H W"]:
+        after = _walked(c, sign, steps, step, stop)
+        change = np.abs((np.asarray(after) - np.asarray(c.image)) @ GREY)
+        return np.asarray(blurred(jnp.asarray(change), sigma))
+
+    signs = {"both": (-1, 1), "similarity": (-1,), "dissimilarity": (1,)}[part]
+    return sum((-sign * repainted(sign) for sign in signs), np.zeros(c.size, np.float32))
+
+
+def _walked(
+    c: Comparison, sign: int, steps: int, step: float, stop: float
+) -> Float[Array, "H W 3"]:
+    """The face after steps that raise the cosine, or lower it."""
+    image = c.image
+    for _ in range(steps):
+        ((cosines, gradients),) = c.gradients(1, lambda _, x=image: x[None])
+        loss = 1 - cosines[0] if sign > 0 else cosines[0]
+        gradient = np.asarray(gradients[0])
+        largest = np.abs(gradient).max()
+        if loss < stop or not largest > 0:
+            break
+        image = image + jnp.asarray(np.float32(sign * step) * (gradient / largest))
+    return image
