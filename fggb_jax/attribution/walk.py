@@ -7,7 +7,7 @@ they are one compiled scan. Which of them it is, nobody else needs to know.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core as jex
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
@@ -30,7 +31,7 @@ from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
 from fggb_jax.attribution.pullback import Pullback, prepare
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
-from onnx2jax.lowering.channels_last import placed
+from onnx2jax.lowering.channels_last import bind, placed
 from onnx2jax.lowering.conv import Form
 
 Embedding = Literal["raw", "normalized"]
@@ -263,9 +264,11 @@ def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[P
     # What JAX's own caches distinguish as well.
     key = (*how.values(), image.dtype, *current_settings().values())
     if key not in shared:
-        # Stage by stage: what making them takes is as large as they are.
-        zeros, stages = jnp.zeros_like(image), range(len(steps))
-        shared[key] = tuple(_kernel_part(model, zeros, stage=i, **how) for i in stages)
+        leaves, structure = jax.tree.flatten((model, jnp.zeros_like(image)))
+        shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(x), x.dtype) for x in leaves)
+        settings = tuple(current_settings().values())
+        makers = _kernel_makers(structure, shapes, settings, tuple(how.items()))
+        shared[key] = tuple(make(*leaves) for make in makers)
     pairs = zip(steps, shared[key], strict=True)
     return z, tuple(Pullback(step.program, kernels, step.residuals) for step, kernels in pairs)
 
@@ -281,10 +284,46 @@ def _image_part(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tupl
     return z, tuple(Pullback(step.program, (), step.residuals) for step in steps)
 
 
-@partial(jax.jit, static_argnames=("stage", "embedding", "kind", "form"))
-def _kernel_part(model: FaceModel, image: Array, *, stage: int, **how: Any) -> Any:
-    """One stage's kernels alone, which no image changes: XLA leaves the forward pass out."""
-    return _trace(model, image, **how)[1][stage].kernels
+@lru_cache(maxsize=64)
+def _kernel_makers(
+    structure: Any, shapes: Any, settings: Any, how: tuple[tuple[str, Any], ...]
+) -> tuple[Callable[..., Any], ...]:
+    """What makes each stage's kernels, which no image changes, from the leaves of model and image.
+
+    All of them are traced at once, and made one after the other: what making them takes is as large
+    as they are.
+    """
+
+    def kernels(*leaves: Any) -> tuple[Any, ...]:
+        model, image = structure.unflatten(leaves)
+        return tuple(step.kernels for step in _trace(model, image, **dict(how))[1])
+
+    closed, made = jax.make_jaxpr(kernels, return_shape=True)(*shapes)
+    left = list(closed.jaxpr.outvars)
+    parts = []
+    for leaves, tree in map(jax.tree.flatten, made):
+        wanted, left = left[: len(leaves)], left[len(leaves) :]
+        parts.append(jax.jit(partial(_evaluated, closed, tuple(wanted), tree)))
+    return tuple(parts)
+
+
+def _evaluated(closed: jex.ClosedJaxpr, wanted: tuple[Any, ...], tree: Any, *leaves: Any) -> Any:
+    """Some results of a program, by the equations that these need."""
+    needed, equations = set(wanted), []
+    for eqn in reversed(closed.jaxpr.eqns):
+        if needed.intersection(eqn.outvars):
+            equations.append(eqn)
+            needed.update(v for v in eqn.invars if not isinstance(v, jex.Literal))
+    variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
+    values = dict(zip(variables, (*closed.consts, *leaves), strict=True))
+    for eqn in reversed(equations):
+        found = bind(eqn, [_value(values, v) for v in eqn.invars])
+        values.update(zip(eqn.outvars, found, strict=True))
+    return tree.unflatten([_value(values, v) for v in wanted])
+
+
+def _value(values: Mapping[Any, Any], variable: Any) -> Any:
+    return variable.val if isinstance(variable, jex.Literal) else values[variable]
 
 
 def _trace(

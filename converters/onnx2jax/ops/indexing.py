@@ -60,8 +60,34 @@ _METHODS = {"none": "set", "add": "add", "mul": "multiply", "min": "min", "max":
 
 
 def _scatter(x, where, updates, reduction):
-    at = jnp.asarray(x).at[where]
-    return getattr(at, _METHODS[reduction])(jnp.asarray(updates).astype(x.dtype))
+    x = jnp.asarray(x)
+    updates = jnp.asarray(updates).astype(x.dtype)
+    if reduction == "mul" and jnp.issubdtype(x.dtype, jnp.floating):
+        return _multiplied(x, updates, where)
+    return getattr(x.at[where], _METHODS[reduction])(updates)
+
+
+@jax.custom_jvp
+def _multiplied(x, updates, where):
+    """JAX's own has a derivative only where no place is multiplied twice."""
+    return x.at[where].multiply(updates)
+
+
+@_multiplied.defjvp
+def _multiplied_jvp(primals, tangents):
+    (x, updates, where), (dx, dupdates, _) = primals, tangents
+    kept = updates.ndim - max(np.ndim(i) for i in where)  # axes of whole slices, behind the places
+    rows = updates.reshape(-1, *updates.shape[updates.ndim - kept :])
+    places = [jnp.broadcast_to(i, updates.shape[: updates.ndim - kept]).reshape(-1) for i in where]
+
+    def one_by_one(x, rows):
+        def step(x, row):
+            update, *place = row
+            return x.at[tuple(place)].multiply(update, unique_indices=True), None
+
+        return lax.scan(step, x, (rows, *places))[0]
+
+    return jax.jvp(one_by_one, (x, rows), (dx, dupdates.reshape(rows.shape)))
 
 
 @op("TensorScatter", 24)

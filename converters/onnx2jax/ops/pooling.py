@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -27,7 +29,7 @@ def MaxPool(
     window = _Window(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
     lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else np.iinfo(x.dtype).min
     lowest = np.asarray(lowest, x.dtype)
-    y = window.reduce(x, lowest, lax.max)
+    y = window.largest(x, lowest)
     return y if ctx.n_outputs == 1 else (y, window.maxima(x, lowest, bool(storage_order)))
 
 
@@ -136,6 +138,24 @@ class _Window:
             [(0, 0), (0, 0), *self.padding],
             window_dilation=(1, 1, *self.dilations),
         )
+
+    def largest(self, x, lowest):
+        """Each window's maximum; of a dilated one tap by tap, since JAX's has no derivative."""
+        if set(self.dilations) <= {1}:
+            return self.reduce(x, lowest, lax.max)
+        padded = lax.pad(x, lowest, [(0, 0, 0)] * 2 + [(*pair, 0) for pair in self.padding])
+        taps = (self._tap(padded, place) for place in np.ndindex(*self.kernel))
+        return functools.reduce(jnp.maximum, taps)
+
+    def _tap(self, padded, place):
+        """What lies at one place of all windows."""
+        rows = zip(padded.shape[2:], self.kernel, self.strides, self.dilations, place, strict=True)
+        starts, limits = [0, 0], [*padded.shape[:2]]
+        for n, k, stride, dilation, i in rows:
+            outputs = (n - (k - 1) * dilation - 1) // stride + 1
+            starts.append(i * dilation)
+            limits.append(i * dilation + (outputs - 1) * stride + 1)
+        return lax.slice(padded, starts, limits, (1, 1, *self.strides))
 
     def maxima(self, x, lowest, column_major):
         """Where in the flat input each window's maximum lies, the first of equal ones."""
