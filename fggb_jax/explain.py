@@ -212,6 +212,7 @@ class Request:
             "options": {name: _plain(value) for name, value in self.options.items()},
             **self.method.about(self.model, self.threshold, self.options),
             **({} if self.method.movable else {"only_at_threshold": self.threshold}),
+            **({} if self.method.plane == "pixels" else {"plane": self.method.plane}),
             "model": self.model.card.name,
             "model_sha256": self.model.sha256,
             "card": self.model.card.to_dict(),

@@ -73,6 +73,11 @@ class Explanation:
         """Whether the maps can be had at another threshold without the network."""
         return "only_at_threshold" not in self.provenance
 
+    @property
+    def plane(self) -> str:
+        """What the maps' axes are, as of `registry.Method`: "pixels" where they are the face's."""
+        return self.provenance.get("plane", "pixels")
+
     def at(self, threshold: float, source: str = "given") -> Explanation:
         """The same pair at another threshold; no network runs, since S(t) = P − t·Q.
 

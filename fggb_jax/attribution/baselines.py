@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.options import check_count, check_size
+from fggb_jax.attribution.options import not_negative, whole
 from fggb_jax.attribution.perturbation import BLUR, blurred
 from fggb_jax.attribution.registry import face_method
 from fggb_jax.attribution.walk import forward, plan_walk, sum_channels
@@ -37,8 +37,8 @@ def random(c: Comparison, *, sigma: float | None = None, seed: int = 0) -> Float
         OptionError: a negative sigma or seed.
     """
     sigma = BLUR * c.size[0] if sigma is None else sigma
-    check_size("sigma", sigma)
-    check_count("seed", seed, 0)
+    not_negative("sigma", sigma)
+    whole("seed", seed, 0)
     digest = hashlib.sha256(np.ascontiguousarray(c.image).tobytes()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
     # Of a larger field the inside: with its edges repeated, noise is louder along them.

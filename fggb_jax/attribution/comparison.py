@@ -7,7 +7,7 @@ All of them ask how the cosine changes, of changed images (`cosines`) or by its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.memory import plan_images
+from fggb_jax.attribution.memory import Plan, plan_images, power_of_two
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
 from fggb_jax.errors import ModelError
 
@@ -87,31 +87,16 @@ class Comparison:
             count: K.
             make: a slice of 0 … K → these images, (b, H, W, 3) in [0, 1]; called in order.
         """
-        size = plan_images(self.model, self.image, self.memory)
+        most = plan_images(self.model, self.image, self.memory)
         parts = [np.zeros((0, self.embeddings.shape[1]), np.float32)]
-        for part in self._parts(count, size):
-            batch = make(part)
-            # The last batch is padded: another shape would compile anew.
-            padded = jnp.resize(batch, (size, *batch.shape[1:])) if count > size else batch
-            parts.append(np.asarray(self.model.embed(padded))[: len(batch)])
+        for batch, n in self._batches(count, most, make):
+            parts.append(np.asarray(self.model.embed(batch))[:n])
         self.forwards += count
         return np.concatenate(parts)
 
     def cosines(self, count: int, make: Make) -> Float[np.ndarray, " K"]:
         """The cosine of changed images to the partner; arguments as of `embed`."""
         return unit(self.embed(count, make)) @ self.target
-
-    def masked_cosines(
-        self, masks: Float[np.ndarray, "K H W"], fill: Any
-    ) -> Float[np.ndarray, " K"]:
-        """The cosine of the image where parts of it are hidden.
-
-        Args:
-            masks: how much of each pixel is hidden, from 0, nothing, to 1.
-            fill: what is seen in its place, (H, W, 3) or a number.
-        """
-        image, fill = self.image, jnp.asarray(fill, self.image.dtype)
-        return self.cosines(len(masks), lambda part: hidden(image, _floats(masks[part]), fill))
 
     def gradients(
         self, count: int, make: Make, target: Any = None
@@ -132,15 +117,13 @@ class Comparison:
         """
         target = jnp.asarray(self.target if target is None else target)
         # A CPU goes image by image, through the engine's prepared pullbacks.
-        size = 1 if on_cpu() else plan_images(self.model, self.image, self.memory)
-        pulled = self._pulled_on_cpu if on_cpu() else _pulled_together
-        for part in self._parts(count, size):
-            batch = make(part)
-            padded = jnp.resize(batch, (size, *batch.shape[1:])) if count > size else batch
-            values, gradients = pulled(self.model, padded, target)
-            self.forwards += len(batch)
-            self.backwards += len(batch)
-            yield np.asarray(values)[: len(batch)], gradients[: len(batch)]
+        most = 1 if on_cpu() else plan_images(self.model, self.image, self.memory)
+        pulled = self._pulled_on_cpu if on_cpu() else partial(_pulled_together, self.model)
+        for batch, n in self._batches(count, most, make):
+            values, gradients = pulled(batch, target)
+            self.forwards += n
+            self.backwards += n
+            yield np.asarray(values)[:n], gradients[:n]
 
     def gradient(self, image: Any = None, target: Any = None) -> Float[np.ndarray, "H W 3"]:
         """The gradient of the cosine at one image, this one where None."""
@@ -148,38 +131,36 @@ class Comparison:
         ((_, gradients),) = self.gradients(1, lambda part: batch, target)
         return np.asarray(gradients[0])
 
-    def _parts(self, count: int, size: int) -> Iterator[slice]:
+    def _batches(self, count: int, most: int, make: Make) -> Iterator[tuple[Any, int]]:
+        """Batches of one size, a power of two or `most`, and how many images of each are asked for.
+
+        The rest of a batch is padding: each other shape would compile anew.
+        """
+        size = min(most, power_of_two(count))
         for start in range(0, count, size):
             stop = min(start + size, count)
-            yield slice(start, stop)
+            batch = make(slice(start, stop))
+            full = len(batch) == size
+            yield batch if full else jnp.resize(batch, (size, *batch.shape[1:])), stop - start
             if self.progress is not None:
                 self.progress(stop, count)
 
-    def _pulled_on_cpu(self, model: Any, images: Array, target: Array) -> tuple[Any, Any]:
-        plan = plan_walk(model, "raw", "gradient", self.memory, images.dtype)
-        z, steps = forward(model, images[0], plan, "raw", "gradient")
+    @cached_property
+    def _plan(self) -> Plan:
+        """Of the walk that pulls a CPU's images back: the same for all of them."""
+        return plan_walk(self.model, "raw", "gradient", self.memory, self.image.dtype)
+
+    def _pulled_on_cpu(self, images: Array, target: Array) -> tuple[Any, Any]:
+        z, steps = forward(self.model, images[0], self._plan, "raw", "gradient")
         value, cotangent = _projected(z, target)
         shape = self.image.shape
-        return value[None], pull_channels(steps, cotangent[None], shape, plan, "gradient")
+        return value[None], pull_channels(steps, cotangent[None], shape, self._plan, "gradient")
 
 
 def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
     """Embeddings of length 1; one that is zero, of a black image say, is like nothing: it stays."""
     norms = np.linalg.norm(z, axis=-1, keepdims=True)
     return z / np.where(norms > 0, norms, 1)
-
-
-def _floats(masks: np.ndarray) -> np.ndarray:
-    return np.asarray(masks, np.float32)
-
-
-@jax.jit
-def hidden(
-    image: Float[Array, "H W 3"], masks: Float[Array, "b H W"], fill: Array
-) -> Float[Array, "b H W 3"]:
-    """An image with parts of it hidden by a fill, once for each mask."""
-    seen = 1 - masks[..., None]
-    return seen * image[None] + (1 - seen) * jnp.broadcast_to(fill, image.shape)[None]
 
 
 @jax.jit

@@ -21,18 +21,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.options import one_of, whole, within
 from fggb_jax.attribution.perturbation import (
     Fill,
     Masks,
     affordable,
     fill_of,
     hidden_cosines,
-    one_of,
     quotient,
     scaled,
     total,
-    whole,
-    within,
 )
 from fggb_jax.attribution.registry import face_method
 from fggb_jax.attribution.rise import random_grids

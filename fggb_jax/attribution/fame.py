@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.options import check_choice, check_count, check_size
+from fggb_jax.attribution.options import not_negative, one_of, whole
 from fggb_jax.attribution.perturbation import blurred
 from fggb_jax.attribution.registry import face_method
 
@@ -70,10 +70,10 @@ def fame(
         OptionError: another part, no steps, a negative step, stop or sigma.
     """
     sigma = SIGMA * c.size[0] if sigma is None else sigma
-    check_choice("part", part, get_args(Part))
-    check_count("steps", steps)
+    one_of("part", part, get_args(Part))
+    whole("steps", steps, 1)
     for name, value in (("step", step), ("stop", stop), ("sigma", sigma)):
-        check_size(name, value)
+        not_negative(name, value)
 
     def repainted(sign: int) -> Float[np.ndarray, "H W"]:
         after = _walked(c, sign, steps, step, stop)

@@ -24,6 +24,7 @@ from fggb_jax.attribution import norms as estimates
 from fggb_jax.attribution.jacobian import Gradient, scan_channels
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.attribution.memory import plan_chunk
+from fggb_jax.attribution.options import one_of
 from fggb_jax.attribution.registry import method
 from fggb_jax.attribution.walk import (
     Embedding,
@@ -37,7 +38,6 @@ from fggb_jax.attribution.walk import (
     sum_channels,
     value_of,
 )
-from fggb_jax.errors import OptionError
 from fggb_jax.models.card import Card
 from fggb_jax.models.face_model import FaceModel
 
@@ -205,11 +205,6 @@ def _pair(maps: list[Array], cosine: Array, threshold: Any) -> PairMaps:
 
 def check(gradient: str, embedding: str, norms: Any) -> None:
     """Refuse options of `fggb` that do not exist, or not together."""
-    rows = (
-        ("gradient", gradient, get_args(Gradient)),
-        ("embedding", embedding, get_args(Embedding)),
-    )
-    for name, value, allowed in rows:
-        if value not in allowed:
-            raise OptionError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    one_of("gradient", gradient, get_args(Gradient))
+    one_of("embedding", embedding, get_args(Embedding))
     estimates.check(norms, gradient)

@@ -31,7 +31,7 @@ from fggb_jax.attribution.registry import face_method
 WIDTH = 4  # cycles an image, of a band where nobody says how many there are
 
 
-@face_method("frequency", "Frequency importance", gradients=False)
+@face_method("frequency", "Frequency importance", gradients=False, plane="frequencies")
 def frequency(
     c: Comparison, *, bands: int | None = None, forwards: int | None = None
 ) -> Float[np.ndarray, "H W"]:

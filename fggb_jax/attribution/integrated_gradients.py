@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.options import check_count
+from fggb_jax.attribution.options import whole
 from fggb_jax.attribution.perturbation import Fill, fill_of
 from fggb_jax.attribution.registry import face_method
 
@@ -35,7 +35,7 @@ def integrated_gradients(
     Raises:
         OptionError: no steps, another baseline.
     """
-    check_count("steps", steps)
+    whole("steps", steps, 1)
     start = fill_of(c.image, baseline)
     way = c.image - start
 

@@ -23,14 +23,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.perturbation import (
-    Fill,
-    affordable,
-    fill_of,
-    hidden_cosines,
-    whole,
-    within,
-)
+from fggb_jax.attribution.options import whole, within
+from fggb_jax.attribution.perturbation import Fill, affordable, fill_of, hidden_cosines
 from fggb_jax.attribution.registry import face_method
 
 ROUNDS = 10  # of k-means

@@ -29,17 +29,16 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.comparison import Comparison, hidden
+from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.options import one_of, whole, within
 from fggb_jax.attribution.perturbation import (
     ALIGNED,
     Fill,
     Outer,
     averaged,
     fill_of,
-    one_of,
+    hidden,
     scaled,
-    whole,
-    within,
 )
 from fggb_jax.attribution.registry import face_method
 from fggb_jax.errors import OptionError

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.perturbation import averaged, hidden_cosines, patches, scaled, whole
+from fggb_jax.attribution.options import whole
+from fggb_jax.attribution.perturbation import averaged, hidden_cosines, patches, scaled
 from fggb_jax.attribution.registry import face_method
 
 SIZE, STRIDE, EDGE = 16, 8, 4  # pixels of 112

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, Protocol, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from fggb_jax.attribution.comparison import Comparison, hidden
+from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.options import whole
 from fggb_jax.errors import OptionError
 
 Fill = Literal["black", "grey", "mean", "blur"] | float
@@ -54,9 +56,24 @@ class Outer:
 
 
 def hidden_cosines(c: Comparison, masks: Masks, fill: Any) -> Float[np.ndarray, " K"]:
-    """The cosine of the image where parts of it are hidden: `Comparison.masked_cosines`."""
+    """The cosine of the image where parts of it are hidden.
+
+    Args:
+        c: the image and what it is compared with.
+        masks: how much of each pixel is hidden.
+        fill: what is seen in its place, (H, W, 3) or a number.
+    """
     fill = jnp.asarray(fill, c.image.dtype)
     return c.cosines(len(masks), lambda part: hidden(c.image, masks[part], fill))
+
+
+@jax.jit
+def hidden(
+    image: Float[Array, "H W 3"], masks: Float[Array, "b H W"], fill: Array
+) -> Float[Array, "b H W 3"]:
+    """An image with parts of it hidden by a fill, once for each mask."""
+    seen = 1 - masks[..., None]
+    return seen * image[None] + (1 - seen) * jnp.broadcast_to(fill, image.shape)[None]
 
 
 def affordable(count: int, forwards: int | None, what: str, least: int = 1) -> int:
@@ -73,41 +90,6 @@ def affordable(count: int, forwards: int | None, what: str, least: int = 1) -> i
     """
     count = whole(what, count, least)
     return count if forwards is None else min(count, whole("forwards", forwards, least))
-
-
-def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """An option that is a whole number.
-
-    Raises:
-        OptionError: it is none, or not between `least` and `most`.
-    """
-    fits = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if fits and least <= value and (most is None or value <= most):
-        return int(value)
-    span = f"of {least} at least" if most is None else f"from {least} to {most}"
-    raise OptionError(f"{name} is {value!r}; give a whole number {span}")
-
-
-def within(name: str, value: Any, low: float, high: float) -> float:
-    """An option that lies between two numbers, neither of them included.
-
-    Raises:
-        OptionError: it does not.
-    """
-    if isinstance(value, int | float) and low < value < high:
-        return float(value)
-    span = f"above {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-    raise OptionError(f"{name} is {value!r}; give a number {span}")
-
-
-def one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse an option that is none of some words.
-
-    Raises:
-        OptionError: naming them.
-    """
-    if value not in allowed:
-        raise OptionError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
 
 
 def scaled(pixels: float, height: int) -> int:

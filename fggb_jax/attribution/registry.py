@@ -9,13 +9,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
 from fggb_jax.attribution.comparison import Comparison
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.errors import OptionError
+
+Plane = Literal["pixels", "frequencies"]
 
 _METHODS: dict[str, Method] = {}
 
@@ -40,6 +42,8 @@ class Method:
             it similarity where the pair is accepted, dissimilarity where it is not.
         gradients: whether it needs them; the others explain a `BlackBox` too.
         movable: whether its maps can be had at another threshold without the network.
+        plane: what its maps' axes are. Only a map of pixels can be laid over the face, or say which
+            pixels to remove.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Method:
     signed: bool = True
     gradients: bool = True
     movable: bool = True
+    plane: Plane = "pixels"
 
     def map_of(self, comparison: Comparison, options: Mapping[str, Any]) -> FaceMap:
         """The map of one image, for methods that go image by image against an embedding."""
@@ -110,6 +115,7 @@ def face_method(
     signed: bool = True,
     gradients: bool = True,
     movable: bool = True,
+    plane: Plane = "pixels",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a method that is written for one image: (`Comparison`, **options) → (H, W).
 
@@ -149,6 +155,7 @@ def face_method(
                 signed=signed,
                 gradients=gradients,
                 movable=movable,
+                plane=plane,
             )
         )
         return function

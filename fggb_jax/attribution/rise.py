@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.options import whole, within
 from fggb_jax.attribution.perturbation import (
     Fill,
     affordable,
@@ -30,8 +31,6 @@ from fggb_jax.attribution.perturbation import (
     hidden_cosines,
     quotient,
     total,
-    whole,
-    within,
 )
 from fggb_jax.attribution.registry import face_method
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.options import check_choice, check_count, check_size
+from fggb_jax.attribution.options import not_negative, one_of, whole
 from fggb_jax.attribution.registry import face_method
 
 Average = Literal["mean", "square"]
@@ -47,10 +47,10 @@ def smoothgrad(
     Raises:
         OptionError: no samples, a negative noise or seed, another average.
     """
-    check_count("samples", samples)
-    check_size("noise", noise)
-    check_choice("average", average, get_args(Average))
-    check_count("seed", seed, 0)
+    whole("samples", samples, 1)
+    not_negative("noise", noise)
+    one_of("average", average, get_args(Average))
+    whole("seed", seed, 0)
 
     def copies(part: slice) -> Float[Array, "b H W 3"]:
         return c.image[None] + jnp.asarray(noise * draws(c.image.shape, part, seed), c.image.dtype)

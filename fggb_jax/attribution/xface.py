@@ -30,17 +30,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from fggb_jax.attribution.comparison import Comparison, hidden, unit
-from fggb_jax.attribution.perturbation import (
-    Fill,
-    Outer,
-    fill_of,
-    one_of,
-    scaled,
-    total,
-    whole,
-    windows,
-)
+from fggb_jax.attribution.comparison import Comparison, unit
+from fggb_jax.attribution.options import one_of, whole
+from fggb_jax.attribution.perturbation import Fill, Outer, fill_of, hidden, scaled, total, windows
 from fggb_jax.attribution.registry import face_method
 from fggb_jax.errors import OptionError
 

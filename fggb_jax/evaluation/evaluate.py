@@ -93,19 +93,30 @@ class Study:
             threshold=self.threshold,
             others=_floats(self.faces[self._others(pair)]),
             mean_face=self.mean_face,
-            seed=self.seed + pair,
+            seed=(self.seed, pair),
         )
 
     def _others(self, pair: int) -> list[int]:
         """Faces that the model itself takes for other persons than both of the pair's.
 
-        Pair lists do not name persons; should there be too few, the least alike come first.
+        Pair lists do not name persons; should there be too few, the least alike come first. The
+        pair's own two images are never among them.
+
+        Raises:
+            OptionError: there is no third face.
         """
         likeness = (self.embeddings @ self.embeddings[self.pairs[pair]].T).max(1)
         order = np.random.default_rng([self.seed, pair, OTHERS]).permutation(len(self.faces))
         strangers = [int(i) for i in order if likeness[i] < self.threshold]
-        rest = [int(i) for i in np.argsort(likeness, kind="stable") if i not in set(strangers)]
-        return (strangers + rest)[:OTHERS]
+        alike = [int(i) for i in np.argsort(likeness, kind="stable")]
+        own = set(self.pairs[pair].tolist())
+        found = [i for i in dict.fromkeys(strangers + alike) if i not in own]
+        if not found:
+            raise OptionError(
+                "an evaluation needs faces of other persons than a pair's: give pairs with at "
+                "least 3 faces in all"
+            )
+        return found[:OTHERS]
 
 
 # What the table has beside the names of `registry.methods()`.
@@ -123,18 +134,19 @@ def chosen(
     """The methods and judges that a command line names.
 
     Args:
-        methods: specs with commas between them; "all" stands for all methods and `VARIANTS`.
+        methods: specs with commas between them; "all" stands for all methods whose maps are of
+            pixels, and `VARIANTS`.
         metrics: names with commas between them, or "all".
         forwards: forward passes of a black-box map; None: as published.
 
     Raises:
-        OptionError: a name or option that does not exist, or one given twice.
+        OptionError: a name or option that does not exist, or one given twice, or a method whose
+            maps are not of pixels.
     """
     shared = {"forwards": forwards}
     listed = [text.strip() for text in methods.split(",") if text.strip()]
-    texts = [
-        t for text in listed for t in ([*registry.methods(), *VARIANTS], [text])[text != "all"]
-    ]
+    every = [*(name for name in registry.methods() if _of_pixels(name)), *VARIANTS]
+    texts = [t for text in listed for t in (every, [text])[text != "all"]]
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     names = [n for name in names for n in (judgement.judges(), [name])[name != "all"]]
     for what, given in (("method", texts), ("metric", names)):
@@ -143,7 +155,17 @@ def chosen(
         if twice := sorted({x for x in given if given.count(x) > 1}):
             raise OptionError(f"{what} {twice[0]!r} is given twice")
     specs = [MethodSpec.parse(text, shared) for text in texts]
+    for spec in specs:
+        if not _of_pixels(spec.method):
+            raise OptionError(
+                f"the maps of method {spec.method!r} are of {registry.find(spec.method).plane}, "
+                "not of pixels: removing pixels by such a map means nothing, so it is not evaluated"
+            )
     return specs, [judgement.find(name) for name in names]
+
+
+def _of_pixels(method: str) -> bool:
+    return registry.find(method).plane == "pixels"
 
 
 def study(

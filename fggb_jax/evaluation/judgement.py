@@ -66,7 +66,8 @@ class Case:
         threshold: the cosine from which a pair is accepted.
         others: (K, H, W, 3) faces of other persons than these two, K ≥ 1.
         mean_face: (H, W, 3) of the data set.
-        seed: of what is drawn at random for this pair: the same for all methods.
+        seed: of what is drawn at random for this pair, one number or several: the same for all
+            methods.
     """
 
     model: Any
@@ -76,11 +77,12 @@ class Case:
     threshold: float
     others: Float[np.ndarray, "K H W 3"]
     mean_face: Float[np.ndarray, "H W 3"]
-    seed: int = 0
+    seed: int | tuple[int, ...] = 0
 
     def rng(self, judge: str) -> np.random.Generator:
         """Random numbers of a judge for this pair: the same for all methods."""
-        return np.random.default_rng([self.seed, *judge.encode()])
+        seed = self.seed if isinstance(self.seed, tuple) else (self.seed,)
+        return np.random.default_rng([*seed, *judge.encode()])
 
     def cosines(
         self, images: Float[np.ndarray, "B H W 3"], partner: np.ndarray | None = None

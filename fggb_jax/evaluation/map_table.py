@@ -84,7 +84,7 @@ def _summarized(
     values: Float[np.ndarray, "M P"], methods: Sequence[str], better: Better
 ) -> dict[str, Summary]:
     measured = np.flatnonzero(~np.isnan(values).all(axis=1))
-    names, values = [methods[i] for i in measured], values[measured]
+    names, values = [methods[i] for i in measured.tolist()], values[measured]
     if not names:
         return {}
     trivial = np.array([name.split(":")[0] in BASELINES for name in names])

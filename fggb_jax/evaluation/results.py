@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fggb_jax.evaluation.curves_figure import draw
 from fggb_jax.evaluation.evaluate import Record, Study
 from fggb_jax.evaluation.judgement import Judge

@@ -121,6 +121,12 @@ def washed(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     return np.repeat(pale[..., None], 3, axis=2)
 
 
+def beneath(e: Explanation, face: Face) -> UInt8[np.ndarray, "H W 3"]:
+    """What a map lies on: its face, or plain grey where its axes are not the face's pixels."""
+    image = e.probe_image if face == "probe" else e.gallery_image
+    return image if e.plane == "pixels" else np.full_like(image, 128)
+
+
 def composite(
     image: UInt8[np.ndarray, "H W 3"], overlay: UInt8[np.ndarray, "H W 4"]
 ) -> UInt8[np.ndarray, "H W 3"]:

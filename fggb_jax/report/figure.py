@@ -115,6 +115,7 @@ def _row(
     panels: dict[Kind, dict[Face, Panel]],
 ) -> None:
     image = e.probe_image if face == "probe" else e.gallery_image
+    beneath = colors.washed(colors.beneath(e, face))
     _write(
         figure,
         _LEFT - 0.16,
@@ -131,7 +132,7 @@ def _row(
     for x, kind in zip(_X[1:], _COLUMNS, strict=True):
         panel = panels[kind][face]
         axes = _axes(figure, x, y, cell)
-        axes.imshow(colors.washed(image), interpolation="bicubic")
+        axes.imshow(beneath, interpolation="bicubic")
         if panel.empty:
             _say_empty(axes)
         else:

@@ -67,9 +67,10 @@ def _faces(e: Explanation) -> list[dict[str, Any]]:
         {
             "name": face,
             "png": _png(_image(e, face)),
+            "beneath": _png(colors.beneath(e, face)),
             "panels": [panels[kind][face] for kind in KINDS],
             "still": {
-                kind: _png(colors.composite(_image(e, face), panels[kind][face].overlay()))
+                kind: _png(colors.composite(colors.beneath(e, face), panels[kind][face].overlay()))
                 for kind in _STILL
             },
         }

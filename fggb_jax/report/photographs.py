@@ -75,14 +75,14 @@ class View:
 
 
 def views(e: Explanation, longest: int) -> dict[Face, View] | None:
-    """Both photographs, or None where one of them is not known.
+    """Both photographs, or None where one is not known or the maps are not of pixels.
 
     Args:
         e: the explanation.
         longest: of a view's longer side, in pixels, at most.
     """
     probe, gallery = e.probe_placement, e.gallery_placement
-    if probe is None or gallery is None:
+    if probe is None or gallery is None or e.plane != "pixels":
         return None
     placements: dict[Face, Placement] = {"probe": probe, "gallery": gallery}
     images = {"probe": e.probe_image, "gallery": e.gallery_image}

@@ -87,9 +87,10 @@ def power(n: int) -> str:
 
 
 def options(e: Explanation) -> str:
-    """The method with its options: "fggb (gradient=magnitude, norms=exact)"."""
+    """The method with the options that say something: "fggb (gradient=magnitude, norms=exact)"."""
     chosen = e.provenance.get("options") or {}
-    inside = ", ".join(f"{name}={plain(value)}" for name, value in chosen.items())
+    given = {name: value for name, value in chosen.items() if value is not None}
+    inside = ", ".join(f"{name}={plain(value)}" for name, value in given.items())
     method = str(e.provenance.get("method", "unknown"))
     return f"{method} ({inside})" if inside else method
 
@@ -97,6 +98,12 @@ def options(e: Explanation) -> str:
 def notes(e: Explanation) -> list[str]:
     """What a reader must know about these very maps before believing them."""
     found = []
+    if e.plane == "frequencies":
+        found.append(
+            "These maps are not of the face: their axes are spatial frequencies, across and down, "
+            "constant colour (DC) in the centre and finer detail farther out. They lie on plain "
+            "grey, and no place in them is a place in the face."
+        )
     gradient = (e.provenance.get("options") or {}).get("gradient")
     if not e.movable:
         found.append(

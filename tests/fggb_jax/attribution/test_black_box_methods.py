@@ -112,5 +112,5 @@ def test_seeds(model, pair, name, options):
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    with pytest.raises(fx.OptionError, match="seed is -1; give a whole number of 0 at least"):
+    with pytest.raises(fx.OptionError, match="seed is -1; give a whole number, 0 or more"):
         face_map(compared(model, pair), name, seed=-1, **options)

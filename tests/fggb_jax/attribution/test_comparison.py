@@ -40,16 +40,61 @@ def test_nothing_asked_is_nothing_embedded():
     assert made().embed(0, lambda part: None).shape == (0, tiny.N)
 
 
-def test_masks_hide_as_much_as_they_say():
+def looked_at(sizes):
+    """A black box that notes how many images it is given at once."""
+
+    def embed(images):
+        sizes.append(len(images))
+        return images.reshape(len(images), -1)[:, : tiny.N]
+
+    return fx.BlackBox(embed, tiny.model().card)
+
+
+def test_few_shapes_are_asked_for_whatever_the_counts():
+    """Powers of two, else as many as the plan has: other counts are padded, without effect."""
+    sizes = []
+    faces = jnp.asarray(tiny.faces(2), jnp.float32) / 255
+    c = Comparison(looked_at(sizes), *faces, 0.3)
+    assert c.cosine
+    sizes.clear()
+    images = np.random.default_rng(0).random((40, *tiny.SIZE, 3), np.float32)
+    expected = unit(images.reshape(40, -1)[:, : tiny.N]) @ c.target
+    for count in range(1, 41):
+        found = c.cosines(count, lambda part, n=count: images[:n][part])
+        assert_close(found, expected[:count], relative=1e-6)
+    assert set(sizes) == {1, 2, 4, 8, 16}
+    assert c.forwards == sum(range(1, 41))
+
+
+def test_gradients_are_padded_likewise(monkeypatch):
+    monkeypatch.setattr(comparison, "on_cpu", lambda: False)
+    pulled, sizes = comparison._pulled_together, []
+
+    def noting(model, images, target):
+        sizes.append(len(images))
+        return pulled(model, images, target)
+
+    monkeypatch.setattr(comparison, "_pulled_together", noting)
+    c, images = made(), jnp.asarray(np.random.default_rng(0).random((19, *tiny.SIZE, 3)), "float32")
+    ((values, gradients),) = c.gradients(16, lambda part: images[part])
+    for count in (1, 3, 5, 7, 19):
+        batches = list(c.gradients(count, lambda part, n=count: images[:n][part]))
+        found = [np.concatenate(parts)[:16] for parts in zip(*batches, strict=True)]
+        assert sum(len(each) for each, _ in batches) == count
+        assert_close(found[0], values[:count], relative=1e-5)
+        assert_close(found[1], gradients[:count], relative=1e-5)
+    assert set(sizes) == {1, 4, 8, 16}
+    assert (c.forwards, c.backwards) == (51, 51)
+
+
+def test_a_walk_is_planned_once(monkeypatch):
+    plan, calls = comparison.plan_walk, []
+    monkeypatch.setattr(comparison, "plan_walk", lambda *a: calls.append(a) or plan(*a))
+    monkeypatch.setattr(comparison, "on_cpu", lambda: True)
     c = made()
-    masks = np.zeros((3, *tiny.SIZE), np.float32)
-    masks[1], masks[2, :, :4] = 1, 0.5
-    images = np.repeat(np.asarray(c.image)[None], 3, 0)
-    images[1] = 0.25
-    images[2, :, :4] = 0.5 * images[2, :, :4] + 0.125
-    expected = c.cosines(3, lambda part: jnp.asarray(images[part]))
-    assert_close(c.masked_cosines(masks, 0.25), expected, relative=1e-6)
-    assert_close(expected[0], np.float32(c.cosine), relative=1e-6)
+    list(c.gradients(3, lambda part: c.image[None]))
+    c.gradient()
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])

@@ -88,10 +88,10 @@ def test_the_usual_masks():
     ("options", "message"),
     [
         ({"recipe": "rings"}, "recipe is 'rings'; choose one of patches, grid"),
-        ({"patches": 0}, "patches is 0; give a whole number of 1 at least"),
+        ({"patches": 0}, "patches is 0; give a whole number, 1 or more"),
         ({"size": 13}, "size is 13; give a whole number from 1 to 12"),
         ({"recipe": "grid", "drop": 1}, "drop is 1; give a number between 0 and 1"),
-        ({"forwards": 1}, "forwards is 1; give a whole number of 2 at least"),
+        ({"forwards": 1}, "forwards is 1; give a whole number, 2 or more"),
     ],
 )
 def test_options_that_make_no_sense(options, message):

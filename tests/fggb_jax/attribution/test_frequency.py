@@ -73,5 +73,5 @@ def test_the_usual_bands_are_four_cycles_wide():
 
 @pytest.mark.parametrize("bands", [0, -2, 1.5])
 def test_bands_that_make_no_sense(bands):
-    with pytest.raises(fx.OptionError, match=rf"bands is {bands}; give a whole number of 1"):
+    with pytest.raises(fx.OptionError, match=rf"bands is {bands}; give a whole number, 1"):
         face_map(compared(curved_model(), faces()), "frequency", bands=bands)

@@ -85,7 +85,7 @@ def test_the_penalty_shrinks():
     ("options", "message"),
     [
         ({"segments": 0}, "segments is 0; give a whole number from 1 to 144"),
-        ({"samples": 0}, "samples is 0; give a whole number of 1 at least"),
+        ({"samples": 0}, "samples is 0; give a whole number, 1 or more"),
         ({"width": 0}, "width is 0; give a number above 0"),
         ({"penalty": 0}, "penalty is 0"),
         ({"compactness": -1.0}, "compactness is -1.0"),

@@ -101,9 +101,9 @@ def test_steps_go_before_the_grid():
         ({"mode": "minus"}, "mode is 'minus'; choose one of average, removal"),
         ({"sigma": 0}, "sigma is 0; give a number above 0"),
         ({"stride": 0}, "stride is 0"),
-        ({"steps": 0}, "steps is 0; give a whole number of 1 at least"),
+        ({"steps": 0}, "steps is 0; give a whole number, 1 or more"),
         ({"stride": 14, "steps": 2}, "steps is 2; there are 1 spots: give fewer steps"),
-        ({"forwards": 2}, "forwards is 2; give a whole number of 3 at least"),
+        ({"forwards": 2}, "forwards is 2; give a whole number, 3 or more"),
     ],
 )
 def test_options_that_make_no_sense(options, message):

@@ -55,5 +55,5 @@ def test_a_face_swapped_with_itself_is_empty():
 
 
 def test_options_that_make_no_sense():
-    with pytest.raises(fx.OptionError, match="edge is -1; give a whole number of 0 at least"):
+    with pytest.raises(fx.OptionError, match="edge is -1; give a whole number, 0 or more"):
         face_map(compared(curved_model(), faces()), "partner_swap", edge=-1)

@@ -1,9 +1,11 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import fggb_jax as fx
 from fggb_jax.attribution import perturbation
-from fggb_jax.attribution.perturbation import averaged, patches, total, windows
+from fggb_jax.attribution.perturbation import averaged, hidden_cosines, patches, total, windows
+from hidden_parts import SIZE, compared, curved_model, faces
 from tolerances import assert_close
 
 
@@ -63,9 +65,9 @@ def test_patches_by_hand():
     [
         ((0, None), "size is 0; give a whole number from 1 to 12"),
         ((13, None), "size is 13; give a whole number from 1 to 12"),
-        ((2, 0), "stride is 0; give a whole number of 1 at least"),
+        ((2, 0), "stride is 0; give a whole number, 1 or more"),
         ((2, 1.5), "stride is 1.5"),
-        ((2, 1, 1), "forwards is 1; give a whole number of 2 at least"),
+        ((2, 1, 1), "forwards is 1; give a whole number, 2 or more"),
     ],
 )
 def test_patches_that_make_no_sense(options, message):
@@ -89,6 +91,18 @@ def test_sums_over_more_masks_than_a_part():
     assert_close(total(masks, values), expected)
     squares = np.einsum("k,khw->hw", np.float64(values), np.float64(masks) ** 2)
     assert_close(total(masks, values, np.square), squares, 1e-6)
+
+
+def test_masks_hide_as_much_as_they_say():
+    c = compared(curved_model(), faces())
+    masks = np.zeros((3, *SIZE), np.float32)
+    masks[1], masks[2, :, :4] = 1, 0.5
+    images = np.repeat(np.asarray(c.image)[None], 3, 0)
+    images[1] = 0.25
+    images[2, :, :4] = 0.5 * images[2, :, :4] + 0.125
+    expected = c.cosines(3, lambda part: jnp.asarray(images[part]))
+    assert_close(hidden_cosines(c, masks, 0.25), expected, relative=1e-6)
+    assert_close(expected[0], np.float32(c.cosine), relative=1e-6)
 
 
 def test_means_of_what_covers_a_pixel():

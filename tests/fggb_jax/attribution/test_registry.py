@@ -1,6 +1,7 @@
 import pytest
 
 import fggb_jax as fx
+import tiny
 from fggb_jax.attribution import registry
 
 
@@ -11,6 +12,17 @@ def test_methods_are_listed_with_their_options():
         "embedding": "raw",
         "norms": "exact",
     }
+
+
+def test_maps_are_of_pixels_unless_a_method_says_otherwise():
+    planes = {name: registry.find(name).plane for name in fx.methods()}
+    assert {name for name, plane in planes.items() if plane != "pixels"} == {"frequency"}
+    pair = tiny.faces(2)
+    e = fx.explain(tiny.model(), *pair, method="frequency")
+    assert (e.plane, e.provenance["plane"]) == ("frequencies", "frequencies")
+    e = fx.explain(tiny.model(), *pair, method="occlusion")
+    assert e.plane == "pixels"
+    assert "plane" not in e.provenance
 
 
 def test_unknown_methods_and_options_name_the_known_ones():

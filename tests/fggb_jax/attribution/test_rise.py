@@ -63,8 +63,8 @@ def test_what_is_never_hidden_has_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"masks": 1}, "masks is 1; give a whole number of 2 at least"),
-        ({"forwards": 1}, "forwards is 1; give a whole number of 2 at least"),
+        ({"masks": 1}, "masks is 1; give a whole number, 2 or more"),
+        ({"forwards": 1}, "forwards is 1; give a whole number, 2 or more"),
         ({"cells": 0}, "cells is 0; give a whole number from 1 to 12"),
         ({"cells": 13}, "cells is 13"),
         ({"keep": 0}, "keep is 0; give a number between 0 and 1"),

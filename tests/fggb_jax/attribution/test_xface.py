@@ -79,7 +79,7 @@ def test_gaps_have_nothing():
         ({"sizes": (3, 13)}, "sizes is 13; give a whole number from 1 to 12"),
         ({"stride": 0}, "stride is 0"),
         ({"sizes": (1, 2, 3), "forwards": 2}, "forwards pays for 2 patches of 3 sizes"),
-        ({"pairing": "all", "forwards": 1}, "forwards is 1; give a whole number of 2 at least"),
+        ({"pairing": "all", "forwards": 1}, "forwards is 1; give a whole number, 2 or more"),
     ],
 )
 def test_options_that_make_no_sense(options, message):

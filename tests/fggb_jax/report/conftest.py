@@ -74,6 +74,12 @@ def one_sided(portraits):
 
 
 @pytest.fixture
+def frequencies(placed):
+    """As a method gives it whose maps' axes are frequencies."""
+    return replace(placed, provenance=placed.provenance | {"plane": "frequencies"})
+
+
+@pytest.fixture
 def faint(one_sided):
     """Dissimilarity that is there, but too little of it to be more than empty."""
     p, q = one_sided.probe.p.copy(), one_sided.probe.q.copy()

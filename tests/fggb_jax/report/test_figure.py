@@ -65,6 +65,17 @@ def test_an_empty_map_is_the_plain_face_with_the_word(one_sided):
     )
 
 
+def test_a_map_of_frequencies_lies_on_grey_and_on_no_photograph(frequencies):
+    figure = draw(frequencies)
+    below = [axes.images[0].get_array() for axes in figure.axes if len(axes.images) == 2]
+    assert len(below) == 6
+    grey = colors.washed(np.full_like(frequencies.probe_image, 128))
+    assert all(np.array_equal(image, grey) for image in below)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), frequencies.probe_image)
+    assert "their axes are spatial frequencies" in " ".join(texts(figure))
+    assert not on_photographs(figure)
+
+
 @pytest.mark.parametrize("shape", [(150, 150), (96, 80)])
 def test_other_sizes(make, shape):
     p = np.random.default_rng(0).normal(size=shape) * 1e-5

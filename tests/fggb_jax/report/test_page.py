@@ -154,6 +154,31 @@ def test_still_maps_say_where_they_are_empty(one_sided):
     assert page.count("dissimilarity 0 % (empty)") == 2
 
 
+def pngs(page):
+    """The images of a page's panels by their class, the faces' own None."""
+    found = [a for tag, a in Tags(page).tags if tag == "img" and "png" in a["src"]]
+    data = [(a.get("class"), a["alt"], a["src"].split(",")[1]) for a in found]
+    return [
+        (kind, alt, np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))))
+        for kind, alt, text in data
+    ]
+
+
+def test_a_map_of_frequencies_lies_on_grey_and_on_no_photograph(frequencies):
+    page = render(frequencies)
+    assert "their axes are spatial frequencies" in page
+    assert "On the photographs" not in page
+    panels = colors.panels(frequencies)
+    flat = np.full_like(frequencies.probe_image, 128)
+    expected = colors.composite(flat, panels["signed"]["probe"].overlay())
+    shown = pngs(page)
+    assert [np.ptp(image) for kind, _, image in shown if kind == "washed"] == [0, 0]
+    np.testing.assert_array_equal(shown[0][2], frequencies.probe_image)
+    np.testing.assert_array_equal(
+        next(image for _, alt, image in shown if alt == "Signed map of the probe"), expected
+    )
+
+
 def test_a_page_without_provenance(make):
     e = make([(np.eye(8), np.eye(8))] * 2)
     assert "source not stated" in render(type(e)(**vars(e) | {"provenance": {}}))

@@ -43,6 +43,20 @@ def test_an_estimate_is_said_to_be_one(make):
     assert not any("Estimated" in note for note in words.notes(exact))
 
 
+def test_an_option_that_says_nothing_is_left_out(make):
+    maps = [(np.eye(4), np.eye(4))] * 2
+    e = make(maps, method="gradcam", options={"node": None, "part": "both", "bias": 0})
+    assert words.options(e) == "gradcam (part=both, bias=0)"
+    assert words.options(make(maps, method="gradcam", options={"node": None})) == "gradcam"
+    assert ("options: node", "not stated") in words.provenance(e)
+
+
+def test_a_map_of_frequencies_is_said_to_be_one(make):
+    maps = [(np.eye(4), np.eye(4))] * 2
+    assert "DC" in words.notes(make(maps, plane="frequencies", options={}))[0]
+    assert not any("frequencies" in note for note in words.notes(make(maps, options={})))
+
+
 @pytest.mark.parametrize(
     ("share", "text"),
     [(0.0, "0 %"), (1e-9, "< 0.1 %"), (0.105, "10.5 %"), (0.99999, "> 99.9 %"), (1.0, "100 %")],
