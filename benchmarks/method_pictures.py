@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from common import ROOT
 from PIL import Image, ImageDraw, ImageFont
 
 import fggb_jax as fx
 from fggb_jax.attribution import registry
 from fggb_jax.data import samples
-from fggb_jax.report.colors import Panel, composite, panels
+from fggb_jax.report.colors import beneath, composite, panels
 
 OUT = ROOT / "docs" / "images" / "methods"
 PARTNERS = {"obama_b": "same person", "biden": "another person"}
@@ -40,20 +39,14 @@ def explained(model: fx.FaceModel, name: str) -> dict[str, fx.Explanation]:
     }
 
 
-def drawn(name: str, image: np.ndarray, panel: Panel) -> np.ndarray:
-    """The map over the face; one of frequencies, where no face lies, on white."""
-    below = np.full_like(image, 255) if name == "frequency" else image
-    return composite(below, panel.overlay())
-
-
-def picture(name: str, found: dict[str, fx.Explanation]) -> Image.Image:
+def picture(found: dict[str, fx.Explanation]) -> Image.Image:
     """Probe, partner, map, partner, map, with a line of text above."""
     first = next(iter(found.values()))
     tiles, lines = [first.probe_image], ["probe"]
     for partner, e in found.items():
         panel = panels(e)["signed"]["probe"]
         sign = "≥" if e.decision == "accept" else "<"
-        tiles += [e.gallery_image, drawn(name, e.probe_image, panel)]
+        tiles += [e.gallery_image, composite(beneath(e, "probe"), panel.overlay())]
         text = f"cos {e.cosine:.3f} {sign} {e.threshold:.3f}"
         lines += [PARTNERS[partner], f"{text}: empty" if panel.empty else text]
     height, width, _ = tiles[0].shape
@@ -83,7 +76,7 @@ def main(names: list[str]) -> None:
     model = fx.load_model()
     OUT.mkdir(parents=True, exist_ok=True)
     for name in names:
-        data = png(picture(name, explained(model, name)))
+        data = png(picture(explained(model, name)))
         (OUT / f"{name}.png").write_bytes(data)
         print(f"{name}.png, {len(data):,} bytes", flush=True)
 

@@ -271,6 +271,20 @@ def conformance() -> str:
     return f"`python benchmarks/conformance.py`, onnx {version}:\n\n{text}"
 
 
+def forward() -> str:
+    """The forward pass of converted models, and what it takes to get there."""
+    found = load("forward")
+    text = (RESULTS / "forward.md").read_text("utf-8").rpartition("\n\n")[0]
+    around = found["environment"]
+    versions = {name: around["versions"][name] for name in ("jax", "onnxruntime", "torch")}
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return (
+        f"`python benchmarks/forward.py`, {around['cpu']}, {around['cores']} cores, {listed}. "
+        "Ratios above 1 say that ours is faster, errors are relative to onnxruntime's largest "
+        f"output:\n\n{text}"
+    )
+
+
 def updated(document: str, text: str) -> str:
     """A document with its figures as they are now."""
     start, end = MARKS
@@ -284,6 +298,7 @@ DOCUMENTS = {
     "docs/fewer_passes.md": fewer_passes,
     "docs/operators.md": operators,
     "docs/conformance.md": conformance,
+    "docs/onnx2jax.md": forward,
 }
 
 

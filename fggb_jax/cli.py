@@ -47,7 +47,12 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 # In a pipe a table is as wide as it needs to be: whatever reads it must not meet cut-off words.
 results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
-MethodOption = Annotated[str, typer.Option(help="The attribution method.")]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        help="The method; its options go behind colons, as in occlusion:size=16:fill=black."
+    ),
+]
 ThresholdOption = Annotated[
     str,
     typer.Option(
@@ -130,10 +135,17 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain one pair: result.json, maps.npz, figure.png and report.html."""
+    from fggb_jax.evaluation.method_spec import MethodSpec
     from fggb_jax.models.load import load_model
 
     value = threshold if threshold == "auto" else _number(threshold)
     # Whatever is cheap to refuse is refused before a model is loaded.
+    spec = MethodSpec.parse(method)
+    if spec.read != "signed" or spec.smooth:
+        raise OptionError(
+            f"{method}: read= and smooth= are of `fggb evaluate`; here maps are raw, and the page "
+            "smooths them for display"
+        )
     photos = [_read(path) for path in (probe, gallery)]
     _use_compilation_cache()
     loaded = load_model(model)
@@ -148,9 +160,9 @@ def explain(
             "photographs"
         )
     given = {"gradient": gradient, "norms": norms}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {**dict(spec.options), **{k: v for k, v in given.items() if v is not None}}
     chips = (faces[0].chip, faces[1].chip)
-    explanation = _explain(loaded, *chips, method, value, options, probe.name)
+    explanation = _explain(loaded, *chips, spec.method, value, options, probe.name)
     explanation = _placed(explanation, faces)
     _write(explanation, out)
     if as_json:
@@ -250,15 +262,17 @@ def evaluate(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods, or all; options go behind colons, as in fggb:gradient=signed:smooth=3. "
-            "How a map is read is said by read=magnitude or read=pair_specific, and smooth=σ."
+            help="Methods, or all whose maps are of pixels; options go behind colons, as in "
+            "fggb:gradient=signed:smooth=3. How a map is read is said by read=magnitude or "
+            "read=pair_specific, and smooth=σ."
         ),
     ] = "all",
     metrics: Annotated[
         str,
         typer.Option(
-            help="Metrics, or all: conditional, deletion_insertion, ground_truth, inpainting, "
-            "patch_replacement, sanity, specificity, stability."
+            help="Metrics, or all: deletion_insertion, conditional_deletion_insertion, "
+            "cosine_deletion_insertion, ground_truth, inpainting, patch_replacement, sanity, "
+            "specificity, stability."
         ),
     ] = "deletion_insertion,ground_truth",
     out: Annotated[Path, typer.Option(help="The folder to write to, or to go on in.")] = Path(

@@ -46,7 +46,7 @@ def xface(
     c: Comparison,
     *,
     pairing: Pairing = "single",
-    sizes: Sequence[int] | None = None,
+    sizes: int | Sequence[int] | None = None,
     stride: int | None = None,
     fill: Fill = "black",
     forwards: int | None = None,
@@ -56,7 +56,7 @@ def xface(
     Args:
         c: the image and what it is compared with.
         pairing: "single", "same" or "all".
-        sizes: of the patches, in pixels; 7, 14 and 28 of 112 where None.
+        sizes: of the patches, in pixels, one or several; 7, 14 and 28 of 112 where None.
         stride: from patch to patch, in pixels; 5 of 112 where None.
         fill: what hides, the code's black: see `fill_of`.
         forwards: at most that many forward passes a face, by a longer stride; those of the sizes
@@ -86,11 +86,16 @@ def _half(forwards: int | None, pairing: Pairing) -> int | None:
 
 
 def _patches(
-    shape: tuple[int, int], sizes: Sequence[int] | None, stride: int | None, most: int | None
+    shape: tuple[int, int],
+    sizes: int | Sequence[int] | None,
+    stride: int | None,
+    most: int | None,
 ) -> tuple[Outer, Int[np.ndarray, " K"]]:
     """The patches of all sizes, and the size of each."""
     if sizes is None:
         sizes = [scaled(size, shape[0]) for size in SIZES]
+    elif not isinstance(sizes, Sequence):  # one size
+        sizes = [sizes]
     stride = whole("stride", scaled(STRIDE, shape[0]) if stride is None else stride, 1)
     sizes = sorted({whole("sizes", size, 1, min(shape)) for size in sizes})
     if not sizes:

@@ -30,7 +30,7 @@ class Made:
         face: the probe's map.
         cosine: of the pair.
         seconds: from images to map.
-        forwards: images that were embedded, beyond the pair's own two.
+        forwards: images that were embedded, beyond the pair's cosine.
         backwards: cotangents that were pulled back.
     """
 
@@ -120,14 +120,14 @@ def _probe_map(
     if walker is not None:
         (partner,) = walker.embed(gallery[None])
         cosine, p, q = explain_probe(walker, probe, np.asarray(partner)[None])
-        return FaceMap(p[0], q, threshold), float(cosine[0]), 0, asked.model.dimension
+        return FaceMap(p[0], q, threshold), float(cosine[0]), 1, asked.model.dimension
     image, partner = (jnp.asarray(x, jnp.float32) for x in (probe, gallery))
     if asked.method.face is not None:
         c = Comparison(asked.model, image, partner, asked.threshold, memory=asked.memory)
         face = asked.method.map_of(c, asked.options)
         return face, c.cosine, c.forwards, c.backwards
     maps = asked.explain(image, partner)
-    return maps.probe, float(maps.cosine), 0, _passes(asked)
+    return maps.probe, float(maps.cosine), 1, _passes(asked)
 
 
 def _passes(asked: Request) -> int:

@@ -138,7 +138,9 @@ class Table:
 NOTE = (
     "Mean over pairs ± half the width of its 95 % bootstrap interval; ↑ higher is better, ↓ lower. "
     "Bold: better than every trivial baseline (centre, random, image_mean) that was measured, by a "
-    "paired test with Holm's correction."
+    "paired test with Holm's correction on the pairs that both have. n: of how many pairs, where it "
+    "is fewer than another method's, most often because maps were empty: such means are of other "
+    "pairs."
 )
 
 
@@ -154,9 +156,7 @@ def tables(
         scores = [s for s in judge.scores if s in summary[judge.name]]
         arrows = {"higher": "↑", "lower": "↓"}
         header = ("method", *(f"{s.replace('_', ' ')} {arrows[judge.scores[s]]}" for s in scores))
-        rows = [
-            (f"`{m}`", *(_cell(summary[judge.name][s].get(m)) for s in scores)) for m in methods
-        ]
+        rows = [(f"`{m}`", *(_cell(summary[judge.name][s], m) for s in scores)) for m in methods]
         found.append(Table(judge.title, header, tuple(rows) if scores else ()))
     header = ("method", "seconds a map", "forward passes", "backward passes")
     header += ("similarity empty", "dissimilarity empty")
@@ -179,14 +179,17 @@ def markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join([NOTE, *parts]) + "\n"
 
 
-def _cell(found: Summary | None) -> str:
-    if found is None:
+def _cell(by_method: Mapping[str, Summary], method: str) -> str:
+    """A mean, and of how many pairs where other methods have more: theirs is then no fair rival."""
+    if (found := by_method.get(method)) is None:
         return "–"
     digits = 1 if abs(found.mean) >= 10 else 3
     text = f"{found.mean:.{digits}f}"
     if found.pairs > 1:
         text += f" ± {(found.high - found.low) / 2:.{digits}f}"
-    return f"**{text}**" if found.beats_baselines else text
+    text = f"**{text}**" if found.beats_baselines else text
+    fewer = found.pairs < max(other.pairs for other in by_method.values())
+    return f"{text} (n={found.pairs})" if fewer else text
 
 
 def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -83,6 +83,24 @@ def test_explain_writes_everything(faces, tmp_path, capsys):
         assert figure.size[0] > 1000
 
 
+def test_another_method_with_its_options(faces, tmp_path, capsys):
+    asked = ("--method", "occlusion:size=30:forwards=4", "--out", tmp_path, "--json")
+    status, out, err = explain(capsys, faces, "obama_a.png", "biden.png", *asked)
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["method"] == "occlusion"
+    assert (found["options"]["size"], found["options"]["forwards"]) == (30, 4)
+    assert {p.name for p in tmp_path.iterdir()} == FILES
+    for method, message in (
+        ("occlusion:shape=round", "has no option shape"),
+        ("occlusion:smooth=3", "smooth= are of `fggb evaluate`"),
+    ):
+        status, out, err = explain(capsys, faces, "obama_a.png", "biden.png", "--method", method)
+        assert (status, out) == (2, "")
+        assert message in err
+        assert err.count("\n") == 1
+
+
 def test_json_is_the_result_alone(faces, tmp_path, capsys):
     status, said, _ = explain(
         capsys,

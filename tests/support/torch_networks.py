@@ -148,10 +148,14 @@ class VisionTransformer(nn.Module):
 
 
 class Swin(nn.Module):
-    """Windows of 7 tokens, the second layer's shifted by 3, patches merged between them."""
+    """Windows of 7 tokens, the second layer's shifted by 3, patches merged between them.
 
-    def __init__(self, width=24, dimension=64):
+    Deeper ones go through each layer `depth` times: more nodes of the same weights.
+    """
+
+    def __init__(self, width=24, dimension=64, depth=1):
         super().__init__()
+        self.depth = depth
         self.patches = nn.Conv2d(3, width, 4, 4)
         self.attention = nn.ModuleList(Attention(w, 3) for w in (width, 2 * width))
         self.mlp = nn.ModuleList(mlp(w) for w in (width, 2 * width))
@@ -174,8 +178,9 @@ class Swin(nn.Module):
             if i:
                 corners = [x[:, a::2, b::2] for b in (0, 1) for a in (0, 1)]
                 x = self.merge(torch.cat(corners, -1))
-            x = x + self.windows(self.norms[2 * i](x), i, shift)
-            x = x + self.mlp[i](self.norms[2 * i + 1](x))
+            for _ in range(self.depth):
+                x = x + self.windows(self.norms[2 * i](x), i, shift)
+                x = x + self.mlp[i](self.norms[2 * i + 1](x))
         return self.head(x.mean((1, 2)))
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import fggb_jax as fx
+import tiny
 from hidden_parts import (
     SIZE,
     by_cosine,
@@ -85,3 +86,12 @@ def test_gaps_have_nothing():
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(fx.OptionError, match=message):
         face_map(compared(curved_model(), faces()), "xface", **options)
+
+
+def test_one_size_is_a_number():
+    model, pair = tiny.model(), tiny.faces(2)
+    one, listed = (
+        fx.explain(model, *pair, method="xface", threshold=0.3, sizes=sizes, stride=2)
+        for sizes in (3, [3])
+    )
+    np.testing.assert_array_equal(one.probe.signed, listed.probe.signed)

@@ -25,8 +25,8 @@ def test_the_probes_map_is_that_of_explain(text):
 @pytest.mark.parametrize(
     ("text", "passes"),
     [
-        ("fggb", (0, tiny.N)),
-        ("fggb:gradient=signed:norms=equal", (0, 3)),
+        ("fggb", (1, tiny.N)),
+        ("fggb:gradient=signed:norms=equal", (1, 3)),
         ("gradient", (1, 1)),
         ("occlusion:forwards=9", (9, 0)),
     ],

@@ -86,3 +86,10 @@ def test_the_tables_say_which_way_is_better_and_who_wins():
     assert "## A judge\n\n| method   | a ↑ " in text
     none = tables({"j": {}}, {}, [JUDGE], METHODS)
     assert "No pair can be judged so." in markdown(none)
+
+
+def test_a_mean_of_fewer_pairs_says_so():
+    some = [r for r in records() if r["method"] == "centre" or r["pair"] < 5]
+    made = tables(summaries(some, [JUDGE], METHODS, 20), {}, [JUDGE], METHODS)
+    assert made[0].rows[0][1].endswith(" (n=5)")
+    assert "n=" not in made[0].rows[1][1]
