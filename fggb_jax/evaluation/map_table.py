@@ -138,9 +138,9 @@ class Table:
 NOTE = (
     "Mean over pairs ± half the width of its 95 % bootstrap interval; ↑ higher is better, ↓ lower. "
     "Bold: better than every trivial baseline (centre, random, image_mean) that was measured, by a "
-    "paired test with Holm's correction on the pairs that both have. n: of how many pairs, where it "
-    "is fewer than another method's, most often because maps were empty: such means are of other "
-    "pairs."
+    "paired test with Holm's correction on the pairs that both have. n: of how many pairs, where "
+    "they are fewer than another method's, most often because maps were empty: such a mean is of "
+    "other pairs."
 )
 
 
