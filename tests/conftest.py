@@ -1,5 +1,6 @@
 """Strictness for every test: no silent promotion, several devices, the shared data found."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,6 +19,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 SHARED = Path(
     os.environ.get("FGGB_SHARED", Path(__file__).resolve().parents[2] / "shared" / "data")
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_forgotten():
+    """A process of thousands of compiled programs holds gigabytes, and grows slow."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -91,8 +91,23 @@ def test_a_fixed_batch_of_two_takes_multiples_of_two_only():
         model(model.params, x[:3])
 
 
-@pytest.mark.parametrize("name", ["iresnet18", "iresnet50", "mobilefacenet"])
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 11), (True, 18), (True, 20)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamo", "opset"),
+    [  # every exporter, and every network; the other combinations too with `-m slow`
+        ("iresnet18", False, 11),
+        pytest.param("iresnet18", True, 18, marks=SLOW),
+        pytest.param("iresnet18", True, 20, marks=SLOW),
+        pytest.param("iresnet50", False, 11, marks=SLOW),
+        pytest.param("iresnet50", True, 18, marks=SLOW),
+        ("iresnet50", True, 20),
+        pytest.param("mobilefacenet", False, 11, marks=SLOW),
+        ("mobilefacenet", True, 18),
+        pytest.param("mobilefacenet", True, 20, marks=SLOW),
+    ],
+)
 def test_pytorch_exports_equal_pytorch(name, dynamo, opset):
     torch = pytest.importorskip("torch", reason="PyTorch is an oracle of the bench extra")
     if dynamo:

@@ -33,7 +33,7 @@ def rows(count, seed=0):
 @pytest.mark.parametrize("on_each", [1, 4])
 @pytest.mark.parametrize("gradient", ["magnitude", "signed"])
 def test_walkers_agree_on_any_number_of_rows(model, faces, gradient, on_each, monkeypatch):
-    monkeypatch.setattr(by_image, "limits", lambda: Limits(BUDGET, 8, on_each))
+    monkeypatch.setattr(by_image, "limits", lambda: Limits(BUDGET, 8, on_each, 16))
     driven = Driven(model, gradient, "normalized", BUDGET)
     sharded = Sharded(model, gradient, "normalized", BUDGET, jax.devices()[:2])
     assert sharded.at_once == 2 * on_each

@@ -87,6 +87,7 @@ def test_chunks_shrink_with_the_budget_to_one_of_each_stage(steps):
         plan_steps(steps, 64, 1000)
 
 
+@pytest.mark.slow
 def test_without_room_for_winograds_kernels_the_plain_ones_give_the_same_maps():
     proto = networks.iresnet((1, 1, 1, 1), width=64, dimension=64)
     model = fx.load_model(proto, card=CARD)

@@ -139,6 +139,7 @@ def test_the_true_norms_give_the_exact_map(model, pair):
     assert cosine_gap(e.gallery.p, exact.gallery.p) > 1e-4
 
 
+@pytest.mark.slow
 def test_on_a_real_model_the_maps_are_nearly_the_exact_ones(dlib_proto):
     model = fx.load_model("dlib-resnet-v1")
     portraits = [samples.chip(name, model.card) for name in ("obama_a", "biden")]

@@ -145,7 +145,7 @@ def case(request, proto_of, ref):
     return Case(name, proto_of(name), ref, CHANNELS[name])
 
 
-@pytest.mark.parametrize("gradient", ["magnitude", "signed"])
+@pytest.mark.parametrize("gradient", ["magnitude", pytest.param("signed", marks=pytest.mark.slow)])
 def test_maps_are_those_of_the_torch_loop(case, gradient):
     e = fx.explain(case.model, *case.images, gradient=gradient)
     exact = case.maps("float64", gradient, "raw")
@@ -162,7 +162,7 @@ def test_maps_are_those_of_the_torch_loop(case, gradient):
 
 # One model is enough: the network is that of the raw embedding.
 @pytest.mark.parametrize("case", ["mobilefacenet"], indirect=True)
-@pytest.mark.parametrize("gradient", ["magnitude", "signed"])
+@pytest.mark.parametrize("gradient", ["signed", pytest.param("magnitude", marks=pytest.mark.slow)])
 def test_maps_through_the_normalization(case, gradient):
     e = fx.explain(case.model, *case.images, gradient=gradient, embedding="normalized")
     check(case, e, case.maps("float64", gradient, "normalized"))
@@ -240,6 +240,7 @@ def test_a_tiny_model_in_float32_is_close_to_float64(gradient, embedding):
     check_x64(tiny(), images, gradient, embedding)
 
 
+@pytest.mark.slow  # the loop of PyTorch is float64 too
 def test_a_real_model_in_float32_is_close_to_float64(dlib_proto):
     """The defaults and a few channels only: XLA:CPU is slow in float64."""
     model = truncated(dlib_proto, "dlib-resnet-v1", 8)
