@@ -99,10 +99,10 @@ SLOW = pytest.mark.slow
     [  # every exporter, and every network; the other combinations too with `-m slow`
         ("iresnet18", False, 11),
         pytest.param("iresnet18", True, 18, marks=SLOW),
-        pytest.param("iresnet18", True, 20, marks=SLOW),
+        ("iresnet18", True, 20),
         pytest.param("iresnet50", False, 11, marks=SLOW),
         pytest.param("iresnet50", True, 18, marks=SLOW),
-        ("iresnet50", True, 20),
+        pytest.param("iresnet50", True, 20, marks=SLOW),
         pytest.param("mobilefacenet", False, 11, marks=SLOW),
         ("mobilefacenet", True, 18),
         pytest.param("mobilefacenet", True, 20, marks=SLOW),
@@ -128,8 +128,19 @@ def test_pytorch_exports_equal_pytorch(name, dynamo, opset):
     assert_close(jax.jit(model)(model.params, x), theirs, relative=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["AdaFace", "VisionTransformer", "Swin", "EdgeFace"])
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 14), (True, 20)])
+@pytest.mark.parametrize(
+    ("name", "dynamo", "opset"),
+    [
+        ("AdaFace", False, 14),
+        pytest.param("AdaFace", True, 20, marks=SLOW),
+        ("VisionTransformer", False, 14),
+        pytest.param("VisionTransformer", True, 20, marks=SLOW),
+        pytest.param("Swin", False, 14, marks=SLOW),
+        ("Swin", True, 20),
+        pytest.param("EdgeFace", False, 14, marks=SLOW),
+        ("EdgeFace", True, 20),
+    ],
+)
 def test_other_families_equal_onnxruntime(name, dynamo, opset):
     torch = pytest.importorskip("torch", reason="PyTorch is an oracle of the bench extra")
     if dynamo:

@@ -139,7 +139,11 @@ class Case:
         return float(w.sum()), [self.ref.fold(rows, w, gradient) for rows in (rows_a, rows_b)]
 
 
-@pytest.fixture(scope="module", params=CHANNELS)
+# dlib's compiles longest; `fx.explain` of it is tested by what it decides.
+WHOLE = [pytest.param(n, marks=pytest.mark.slow) if n.startswith("dlib") else n for n in CHANNELS]
+
+
+@pytest.fixture(scope="module", params=WHOLE)
 def case(request, proto_of, ref):
     name = request.param
     return Case(name, proto_of(name), ref, CHANNELS[name])

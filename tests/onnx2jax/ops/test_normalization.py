@@ -50,7 +50,7 @@ def with_preprocessing(proto, ir_version):
     return twin
 
 
-@pytest.mark.parametrize("opset", [7, 8])
+@pytest.mark.parametrize("opset", [pytest.param(7, marks=pytest.mark.slow), 8])
 def test_the_zoos_arcface_rebuilt_equals_its_repaired_twin_in_onnxruntime(opset):
     """arcfaceresnet100-8: 100 layers, IR 3, PRelu slopes (C,), BatchNormalization spatial=0."""
     plain = networks.iresnet((3, 13, 30, 3), width=8, dimension=16, opset=opset)
