@@ -70,8 +70,8 @@ def converted(proto: Any, x: np.ndarray) -> dict[str, Any]:
 
     traced()  # JAX's own first time
     seconds["trace"] = statistics.median(_seconds(traced) for _ in range(5))
-    lowered: list[Any] = []
-    seconds["lower"] = _seconds(lambda: lowered.append(traced().lower())) - seconds["trace"]
+    program, lowered = traced(), list[Any]()
+    seconds["lower"] = _seconds(lambda: lowered.append(program.lower()))
     seconds["compile"] = _seconds(lowered[0].compile)
     run = jax.jit(model)
     return {

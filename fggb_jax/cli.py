@@ -47,6 +47,12 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 # In a pipe a table is as wide as it needs to be: whatever reads it must not meet cut-off words.
 results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
+PairsArgument = Annotated[
+    Path, typer.Argument(help="PAIRS.csv, LFW's pairs.txt, a .bin set, or a folder per person.")
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="The folder of the images, where the pairs do not say.")
+]
 MethodOption = Annotated[
     str,
     typer.Option(
@@ -173,13 +179,9 @@ def explain(
 
 @app.command(epilog="Example:  fggb verify pairs.csv --model face.onnx --json")
 def verify(
-    pairs: Annotated[
-        Path, typer.Argument(help="PAIRS.csv, LFW's pairs.txt, a .bin set, or a folder per person.")
-    ],
+    pairs: PairsArgument,
     model: ModelOption = DEFAULT_MODEL,
-    images: Annotated[
-        Path | None, typer.Option(help="The folder of the images, where the pairs do not say.")
-    ] = None,
+    images: ImagesOption = None,
     rule: Annotated[
         str, typer.Option(help="How the threshold is set: eer, or far=1e-3 and the like.")
     ] = "eer",
@@ -206,7 +208,6 @@ def verify(
     An image that fails costs its own pairs, which are named; the exit status is 1 then.
     """
     from fggb_jax import evaluation
-    from fggb_jax.data.pairs import read_pairs
     from fggb_jax.evaluation.kept import kept
     from fggb_jax.evaluation.rates import far_of
     from fggb_jax.evaluation.scoring import score
@@ -215,9 +216,8 @@ def verify(
     if retry_failed and out is None:
         raise OptionError("--retry-failed needs --out, the folder of the run that failed")
     far_of(rule)  # refused now rather than after the run
-    listed = read_pairs(pairs, images)
-    if listed.same is None:
-        raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
+    listed = _labelled(pairs, images)
+    assert listed.same is not None
     _use_compilation_cache()
     loaded = load_model(model)
     to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
@@ -255,9 +255,7 @@ def verify(
 
 @app.command(epilog="Example:  fggb evaluate pairs.csv --methods fggb,occlusion,centre --out table")
 def evaluate(
-    pairs: Annotated[
-        Path, typer.Argument(help="PAIRS.csv, LFW's pairs.txt, a .bin set, or a folder per person.")
-    ],
+    pairs: PairsArgument,
     model: ModelOption = DEFAULT_MODEL,
     methods: Annotated[
         str,
@@ -286,9 +284,7 @@ def evaluate(
         int, typer.Option(min=0, help="Forward passes of a black-box map; 0: as published.")
     ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
-    images: Annotated[
-        Path | None, typer.Option(help="The folder of the images, where the pairs do not say.")
-    ] = None,
+    images: ImagesOption = None,
     aligned: AlignedOption = False,
     face: FaceOption = "center",
     detector: DetectorOption = "auto",
@@ -300,7 +296,6 @@ def evaluate(
     same folder takes more methods and metrics. A map that fails costs its own line; the exit status
     is 1 then.
     """
-    from fggb_jax.data.pairs import read_pairs
     from fggb_jax.evaluation import evaluate as evaluation
     from fggb_jax.evaluation.results import write_results
     from fggb_jax.models.load import load_model
@@ -308,9 +303,7 @@ def evaluate(
     # Whatever is cheap to refuse is refused before a model is loaded.
     specs, judges = evaluation.chosen(methods, metrics, forwards or None)
     value = threshold if threshold == "auto" else _number(threshold)
-    listed = read_pairs(pairs, images)
-    if listed.same is None:
-        raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
+    listed = _labelled(pairs, images)
     _use_compilation_cache()
     loaded = load_model(model)
     to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
@@ -647,6 +640,16 @@ def _to_face(
         return find_face(photo, model.card, chosen, which=which, name=name).aligned.chip
 
     return to_face, f"faces by {chosen.name}"
+
+
+def _labelled(pairs: Path, images: Path | None) -> PairList:
+    """Pairs that say which are genuine."""
+    from fggb_jax.data.pairs import read_pairs
+
+    listed = read_pairs(pairs, images)
+    if listed.same is None:
+        raise ImageError(f"{pairs} does not say which pairs are the same person: add a column same")
+    return listed
 
 
 def _store(found: VerificationReport, model: FaceModel, faces: str) -> None:

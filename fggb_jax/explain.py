@@ -134,7 +134,7 @@ class Request:
             )
         if precision not in PRECISIONS:
             raise OptionError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
-        value, source = _threshold(threshold, model.card)
+        value, source = threshold_of(threshold, model.card)
         devices = tuple(devices or [default_device()])
         return cls(model, chosen, options, value, source, precision, memory, devices)
 
@@ -142,6 +142,18 @@ class Request:
     def walker(self) -> Callable[..., Any] | None:
         """What explains an image for many partners; None where it goes pair by pair."""
         return self.method.walker(self.options)
+
+    def made_walker(self) -> Any:
+        """The walker for the model, the devices and the options; there must be one."""
+        assert self.walker is not None
+        with self.settings():
+            return self.walker(
+                self.model,
+                self.devices,
+                memory=self.memory,
+                products=self.products,
+                **self.options,
+            )
 
     def image(self, image: Any) -> np.ndarray:
         """An aligned face as the methods take it: (H, W, 3) float32 in [0, 1]."""
@@ -223,7 +235,7 @@ class Request:
         }
 
 
-def _threshold(threshold: float | str, card: Card) -> tuple[float, str]:
+def threshold_of(threshold: float | str, card: Card) -> tuple[float, str]:
     """The threshold and where it comes from."""
     if threshold != "auto":
         return check_threshold(threshold), "given"

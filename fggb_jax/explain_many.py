@@ -107,7 +107,7 @@ def _explanations(
     if asked.walker is None:
         maps = _pair_by_pair(asked, image, pairs, progress)
     else:
-        walker = _walker(asked)
+        walker = asked.made_walker()
         maps = explain_by_image(walker, image, pairs, asked.threshold, progress)
     for a, b in pairs:
         with asked.settings():  # not while the caller has the explanation
@@ -124,18 +124,6 @@ def _pair_by_pair(
         yield asked.explain(image(a), image(b))
         if progress is not None:
             progress(done, len(pairs))
-
-
-def _walker(asked: Request) -> Any:
-    assert asked.walker is not None
-    with asked.settings():
-        return asked.walker(
-            asked.model,
-            asked.devices,
-            memory=asked.memory,
-            products=asked.products,
-            **asked.options,
-        )
 
 
 def _reader(asked: Request, images: Any) -> Callable[[int], np.ndarray]:
@@ -322,7 +310,7 @@ def _probe_maps(
     face = asked.image(probe)
     embeddings = _checked_embeddings(galleries, model)
     with asked.settings():
-        cosine, p, q = explain_probe(_walker(asked), face, embeddings, progress)
+        cosine, p, q = explain_probe(asked.made_walker(), face, embeddings, progress)
     for i in np.flatnonzero(~np.isfinite(cosine)):
         asked.refuse_unless_finite(cosine[i], f"the probe or gallery embedding {i}")
     return ProbeMaps(cosine, asked.threshold, p, q, as_uint8(face), dict(asked.provenance))

@@ -89,7 +89,7 @@ class Comparison:
         """
         most = plan_images(self.model, self.image, self.memory)
         parts = [np.zeros((0, self.embeddings.shape[1]), np.float32)]
-        for batch, n in self._batches(count, most, make):
+        for batch, n in batches(count, most, make, self.progress):
             parts.append(np.asarray(self.model.embed(batch))[:n])
         self.forwards += count
         return np.concatenate(parts)
@@ -111,15 +111,12 @@ class Comparison:
 
         Yields:
             (cosines, gradients) of each batch, in order.
-
-        Raises:
-            ModelError: the model is a `BlackBox`.
         """
         target = jnp.asarray(self.target if target is None else target)
         # A CPU goes image by image, through the engine's prepared pullbacks.
         most = 1 if on_cpu() else plan_images(self.model, self.image, self.memory)
         pulled = self._pulled_on_cpu if on_cpu() else partial(_pulled_together, self.model)
-        for batch, n in self._batches(count, most, make):
+        for batch, n in batches(count, most, make, self.progress):
             values, gradients = pulled(batch, target)
             self.forwards += n
             self.backwards += n
@@ -131,20 +128,6 @@ class Comparison:
         ((_, gradients),) = self.gradients(1, lambda part: batch, target)
         return np.asarray(gradients[0])
 
-    def _batches(self, count: int, most: int, make: Make) -> Iterator[tuple[Any, int]]:
-        """Batches of one size, a power of two or `most`, and how many images of each are asked for.
-
-        The rest of a batch is padding: each other shape would compile anew.
-        """
-        size = min(most, power_of_two(count))
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            batch = make(slice(start, stop))
-            full = len(batch) == size
-            yield batch if full else jnp.resize(batch, (size, *batch.shape[1:])), stop - start
-            if self.progress is not None:
-                self.progress(stop, count)
-
     @cached_property
     def _plan(self) -> Plan:
         """Of the walk that pulls a CPU's images back: the same for all of them."""
@@ -155,6 +138,23 @@ class Comparison:
         value, cotangent = _projected(z, target)
         shape = self.image.shape
         return value[None], pull_channels(steps, cotangent[None], shape, self._plan, "gradient")
+
+
+def batches(
+    count: int, most: int, make: Make, progress: Progress | None = None
+) -> Iterator[tuple[Any, int]]:
+    """Batches of one size, a power of two or `most`, and how many images of each are asked for.
+
+    The rest of a batch is padding: each other shape would compile anew.
+    """
+    size = min(most, power_of_two(count))
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        batch = make(slice(start, stop))
+        full = len(batch) == size
+        yield batch if full else jnp.resize(batch, (size, *batch.shape[1:])), stop - start
+        if progress is not None:
+            progress(stop, count)
 
 
 def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:

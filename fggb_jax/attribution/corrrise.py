@@ -130,10 +130,10 @@ def random_patches(
     return Patchwork(*sides)
 
 
-def ranks(values: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
-    """Ranks from 1; equal values share the mean of theirs."""
+def ranks(values: Float[np.ndarray, "*S"]) -> Float[np.ndarray, " K"]:
+    """The rank of each value, from 1, of ties the mean of theirs; flat."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[which]
+    return (np.cumsum(counts) - (counts - 1) / 2)[which.ravel()]
 
 
 def correlation(masks: Masks, values: Float[np.ndarray, " K"]) -> Float[np.ndarray, "H W"]:

@@ -177,7 +177,8 @@ def plan_images(model: Any, image: Any, budget: int | None) -> int:
     if not callable(model):
         return limits().batch
     shape = jax.ShapeDtypeStruct(image.shape, image.dtype)
-    each = _image_bytes(*_described(model), shape)
+    _, structure, shapes = described(model)
+    each = _image_bytes(structure, shapes, shape)
     if each > budget:
         raise OptionError(
             f"a memory budget of {budget:,} bytes is too small: one image of this model needs "
@@ -186,10 +187,11 @@ def plan_images(model: Any, image: Any, budget: int | None) -> int:
     return min(budget // each, limits().batch)
 
 
-def _described(model: Any) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
-    """A model's structure and the shapes of its parameters: equal for all uses of it."""
+def described(model: Any) -> tuple[list[Any], Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """A model's leaves, its structure, and their shapes: the latter equal for all uses of it."""
     leaves, structure = jax.tree.flatten(model)
-    return structure, tuple(jax.ShapeDtypeStruct(np.shape(x), x.dtype) for x in leaves)
+    shapes = tuple(jax.ShapeDtypeStruct(np.shape(x), x.dtype) for x in leaves)
+    return leaves, structure, shapes
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from fggb_jax.attribution.comparison import Comparison
 from fggb_jax.attribution.options import whole
 from fggb_jax.errors import OptionError
+from fggb_jax.gaussian import matrix
 
 Fill = Literal["black", "grey", "mean", "blur"] | float
 
@@ -122,30 +123,13 @@ def fill_of(image: Float[Array, "H W 3"], fill: Fill) -> Float[Array, "H W 3"]:
 
 def blurred(values: Float[Array, "H W *C"], sigma: float) -> Float[Array, "H W *C"]:
     """A Gaussian blur over the first two axes, edges repeated; σ in pixels."""
-    return _blurred(jnp.asarray(values), float(sigma)) if sigma > 0 else jnp.asarray(values)
-
-
-def _kernel(sigma: float) -> np.ndarray:
-    reach = max(1, math.ceil(3 * sigma))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return (weights / weights.sum()).astype(np.float32)
-
-
-def _blurred(values: Array, sigma: float) -> Array:
-    """Along one axis and then the other, each a product with a matrix of shifted kernels."""
+    values = jnp.asarray(values)
+    if sigma <= 0:
+        return values
     for axis in (0, 1):
-        matrix = jnp.asarray(_blur_matrix(values.shape[axis], sigma), values.dtype)
-        values = jnp.moveaxis(jnp.tensordot(matrix, values, [[1], [axis]]), 0, axis)
+        weights = jnp.asarray(matrix(values.shape[axis], sigma, "repeated", 3), values.dtype)
+        values = jnp.moveaxis(jnp.tensordot(weights, values, [[1], [axis]]), 0, axis)
     return values
-
-
-def _blur_matrix(length: int, sigma: float) -> np.ndarray:
-    kernel = _kernel(sigma)
-    reach = len(kernel) // 2
-    matrix = np.zeros((length, length), np.float32)
-    sources = np.clip(np.arange(length)[:, None] + np.arange(-reach, reach + 1), 0, length - 1)
-    np.add.at(matrix, (np.arange(length)[:, None], sources), np.broadcast_to(kernel, sources.shape))
-    return matrix
 
 
 def patches(

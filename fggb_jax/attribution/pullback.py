@@ -70,8 +70,8 @@ class Pullback:
         names = (*self.program.kernels, *self.program.residuals)
         values = dict(zip(names, (*self.kernels, *self.residuals), strict=True))
         values[self.program.cotangent] = cotangent
-        _evaluate(self.program.eqns, values)
-        return _value(values, self.program.result)
+        evaluate(self.program.eqns, values)
+        return atom_value(values, self.program.result)
 
     def tree_flatten(self) -> tuple[tuple[Any, Any], Program]:
         return (self.kernels, self.residuals), self.program
@@ -150,7 +150,7 @@ def _prepared(
     early, late = _divide(jaxpr, jaxpr.invars[len(kernels) : -1], cheap)
     known = (*jaxpr.constvars, *jaxpr.invars[:-1])
     values = dict(zip(known, (*closed.consts, *kernels, *residuals), strict=True))
-    _evaluate(early, values)
+    evaluate(early, values)
     return Pullback(late, [values[v] for v in late.kernels], [values[v] for v in late.residuals])
 
 
@@ -185,13 +185,17 @@ def _divide(
         jaxpr.invars[-1],
         jaxpr.outvars[-1],
     )
-    wanted = {*needed, *_variables(jaxpr.outvars[:-1])}
-    early = []
+    return equations_for(jaxpr, [*needed, *jaxpr.outvars[:-1]]), program
+
+
+def equations_for(jaxpr: jex.Jaxpr, results: Sequence[Any]) -> list[jex.JaxprEqn]:
+    """Those equations that some of a program's values need, in its order."""
+    wanted, found = set(_variables(results)), []
     for eqn in reversed(jaxpr.eqns):
         if not wanted.isdisjoint(eqn.outvars):
-            early.append(eqn)
+            found.append(eqn)
             wanted.update(_variables(eqn.invars))
-    return early[::-1], program
+    return found[::-1]
 
 
 def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
@@ -215,11 +219,13 @@ def _variables(atoms: Sequence[Any]) -> list[Any]:
     return [v for v in atoms if not isinstance(v, jex.Literal)]
 
 
-def _evaluate(equations: Sequence[jex.JaxprEqn], values: dict[Any, Any]) -> None:
+def evaluate(equations: Sequence[jex.JaxprEqn], values: dict[Any, Any]) -> None:
+    """Add what equations make of the values of their variables to these."""
     for eqn in equations:
-        found = bind(eqn, [_value(values, v) for v in eqn.invars])
+        found = bind(eqn, [atom_value(values, v) for v in eqn.invars])
         values.update(zip(eqn.outvars, found, strict=True))
 
 
-def _value(values: dict[Any, Any], atom: Any) -> Any:
+def atom_value(values: dict[Any, Any], atom: Any) -> Any:
+    """The value of a variable or a literal."""
     return atom.val if isinstance(atom, jex.Literal) else values[atom]

@@ -96,13 +96,7 @@ def method(
     """Register a method; its options are the keyword-only parameters but those of `SHARED`."""
 
     def register(function: Callable[..., PairMaps]) -> Callable[..., PairMaps]:
-        parameters = inspect.signature(function).parameters.values()
-        options = {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.name not in SHARED
-        }
-        _register(Method(name, title, function, options, about))
+        _register(Method(name, title, function, _options(function), about))
         return function
 
     return register
@@ -123,9 +117,6 @@ def face_method(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = inspect.signature(function).parameters.values()
-        options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
         def explain(
             model: Any,
             probe: Any,
@@ -149,7 +140,7 @@ def face_method(
                 name,
                 title,
                 explain,
-                options,
+                _options(function),
                 lambda *_: {},
                 face=function,
                 signed=signed,
@@ -161,6 +152,13 @@ def face_method(
         return function
 
     return register
+
+
+def _options(function: Callable[..., Any]) -> dict[str, Any]:
+    """A method's options and their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    own = (p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in SHARED)
+    return {p.name: p.default for p in own}
 
 
 def _register(chosen: Method) -> None:

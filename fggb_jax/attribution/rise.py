@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from fggb_jax.attribution.comparison import Comparison
 from fggb_jax.attribution.options import whole, within
@@ -33,6 +34,8 @@ from fggb_jax.attribution.perturbation import (
     total,
 )
 from fggb_jax.attribution.registry import face_method
+
+EMPTY = 1e-6  # of a sum of masks, which are float32
 
 
 @face_method("rise", "RISE", gradients=False)
@@ -63,13 +66,38 @@ def rise(
     Raises:
         OptionError: an option that makes no sense, or fewer than 2 forward passes.
     """
-    grids = random_grids(c.size, affordable(masks, forwards, "masks", 2), cells, keep, seed)
+    count = affordable(masks, forwards, "masks", 2)
+    found = sums(c, random_grids(c.size, count, cells, keep, seed), fill)
+    varies = (found.covered > EMPTY) & (found.uncovered > EMPTY)
+    return found.mean_seen(varies) - quotient(found.hidden, found.covered, varies)
+
+
+class Sums(NamedTuple):
+    """Of the cosines of RISE's masks, each (H, W) in float64.
+
+    Attributes:
+        uncovered: Σ m of what is seen.
+        seen: Σ m·c_m.
+        covered: Σ (1 − m).
+        hidden: Σ (1 − m)·c_m.
+    """
+
+    uncovered: np.ndarray
+    seen: np.ndarray
+    covered: np.ndarray
+    hidden: np.ndarray
+
+    def mean_seen(self, where: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+        """The mean cosine where a pixel is seen; 0 elsewhere than `where`."""
+        return quotient(self.seen, self.uncovered, where)
+
+
+def sums(c: Comparison, grids: Grids, fill: Fill) -> Sums:
+    """What `rise` and `srise` are made of, a forward pass a mask."""
     values = hidden_cosines(c, grids, fill_of(c.image, fill))
-    ones = np.ones(len(grids))
-    covered, hidden = total(grids, ones), total(grids, values)
-    uncovered, seen = len(grids) - covered, values.sum(dtype=np.float64) - hidden
-    varies = (covered > 1e-6) & (uncovered > 1e-6)  # the masks are float32
-    return quotient(seen, uncovered, varies) - quotient(hidden, covered, varies)
+    covered, hidden = total(grids, np.ones(len(grids))), total(grids, values)
+    seen = values.sum(dtype=np.float64) - hidden
+    return Sums(len(grids) - covered, seen, covered, hidden)
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,9 @@ import numpy as np
 from jaxtyping import Float
 
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.perturbation import (
-    Fill,
-    affordable,
-    fill_of,
-    hidden_cosines,
-    quotient,
-    total,
-)
+from fggb_jax.attribution.perturbation import Fill, affordable
 from fggb_jax.attribution.registry import face_method
-from fggb_jax.attribution.rise import random_grids
+from fggb_jax.attribution.rise import EMPTY, random_grids, sums
 
 
 @face_method("srise", "S-RISE", signed=False, gradients=False)
@@ -60,9 +53,8 @@ def srise(
     Raises:
         OptionError: an option that makes no sense, or fewer than 2 forward passes.
     """
-    grids = random_grids(c.size, affordable(masks, forwards, "masks", 2), cells, keep, seed)
-    values = hidden_cosines(c, grids, fill_of(c.image, fill))
-    weight = len(grids) - total(grids, np.ones(len(grids)))
-    seen = weight > 1e-6  # the masks are float32
-    mean = quotient(values.sum(dtype=np.float64) - total(grids, values), weight, seen)
+    count = affordable(masks, forwards, "masks", 2)
+    found = sums(c, random_grids(c.size, count, cells, keep, seed), fill)
+    seen = found.uncovered > EMPTY
+    mean = found.mean_seen(seen)
     return np.where(seen, mean - mean.min(initial=np.inf, where=seen), 0)

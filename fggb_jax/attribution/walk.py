@@ -7,7 +7,7 @@ they are one compiled scan. Which of them it is, nobody else needs to know.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -27,11 +27,17 @@ from fggb_jax.attribution.jacobian import (
     scan_channels,
     walk_channels,
 )
-from fggb_jax.attribution.memory import Plan, plan_chunk, plan_steps
-from fggb_jax.attribution.pullback import Pullback, prepare
+from fggb_jax.attribution.memory import Plan, described, plan_chunk, plan_steps
+from fggb_jax.attribution.pullback import (
+    Pullback,
+    atom_value,
+    equations_for,
+    evaluate,
+    prepare,
+)
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
-from onnx2jax.lowering.channels_last import bind, placed
+from onnx2jax.lowering.channels_last import placed
 from onnx2jax.lowering.conv import Form
 
 Embedding = Literal["raw", "normalized"]
@@ -224,8 +230,7 @@ def plan_scan(
     model: FaceModel, embedding: Embedding, memory: int | None, dtype: Any = jnp.float32
 ) -> int:
     """The channels at once where the network is one program."""
-    leaves, structure = jax.tree.flatten(model)
-    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
+    _, structure, shapes = described(model)
     return _planned_chunk(structure, shapes, _face(model, dtype), embedding, memory)
 
 
@@ -264,8 +269,7 @@ def prepared(model: FaceModel, image: Array, **how: Any) -> tuple[Array, tuple[P
     # What JAX's own caches distinguish as well.
     key = (*how.values(), image.dtype, *current_settings().values())
     if key not in shared:
-        leaves, structure = jax.tree.flatten((model, jnp.zeros_like(image)))
-        shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(x), x.dtype) for x in leaves)
+        leaves, structure, shapes = described((model, jnp.zeros_like(image)))
         settings = tuple(current_settings().values())
         makers = _kernel_makers(structure, shapes, settings, tuple(how.items()))
         shared[key] = tuple(make(*leaves) for make in makers)
@@ -303,27 +307,16 @@ def _kernel_makers(
     parts = []
     for leaves, tree in map(jax.tree.flatten, made):
         wanted, left = left[: len(leaves)], left[len(leaves) :]
-        parts.append(jax.jit(partial(_evaluated, closed, tuple(wanted), tree)))
+        parts.append(jax.jit(partial(_made, closed, tuple(wanted), tree)))
     return tuple(parts)
 
 
-def _evaluated(closed: jex.ClosedJaxpr, wanted: tuple[Any, ...], tree: Any, *leaves: Any) -> Any:
+def _made(closed: jex.ClosedJaxpr, wanted: tuple[Any, ...], tree: Any, *leaves: Any) -> Any:
     """Some results of a program, by the equations that these need."""
-    needed, equations = set(wanted), []
-    for eqn in reversed(closed.jaxpr.eqns):
-        if needed.intersection(eqn.outvars):
-            equations.append(eqn)
-            needed.update(v for v in eqn.invars if not isinstance(v, jex.Literal))
     variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
     values = dict(zip(variables, (*closed.consts, *leaves), strict=True))
-    for eqn in reversed(equations):
-        found = bind(eqn, [_value(values, v) for v in eqn.invars])
-        values.update(zip(eqn.outvars, found, strict=True))
-    return tree.unflatten([_value(values, v) for v in wanted])
-
-
-def _value(values: Mapping[Any, Any], variable: Any) -> Any:
-    return variable.val if isinstance(variable, jex.Literal) else values[variable]
+    evaluate(equations_for(closed.jaxpr, wanted), values)
+    return tree.unflatten([atom_value(values, v) for v in wanted])
 
 
 def _trace(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
-from weakref import WeakKeyDictionary
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +23,7 @@ from fggb_jax.attribution.perturbation import blurred
 from fggb_jax.errors import OptionError
 from fggb_jax.evaluation.blending import seamless
 from fggb_jax.evaluation.judgement import Case
+from fggb_jax.evaluation.once import once
 
 Blend = Literal["seamless", "soft"]
 
@@ -63,17 +63,15 @@ def composite(case: Case, blend: Blend = "seamless") -> Composite:
     """
     if blend not in get_args(Blend):
         raise OptionError(f"blend is {blend!r}; choose one of {', '.join(get_args(Blend))}")
-    made = _MADE.setdefault(case, {})
-    if blend not in made:
-        height, width = case.probe.shape[:2]
-        region = draw_region(case.rng("ground_truth"), (height, width))
-        mix = seamless if blend == "seamless" else soft
-        made[blend] = Composite(mix(case.probe, case.others[0], region), region)
-    return made[blend]
+    # Blending takes longer than many a map.
+    return once(case, ("ground_truth", blend), lambda: _composite(case, blend))
 
 
-# Of the cases that are being judged: blending takes longer than many a map.
-_MADE: WeakKeyDictionary[Case, dict[Blend, Composite]] = WeakKeyDictionary()
+def _composite(case: Case, blend: Blend) -> Composite:
+    height, width = case.probe.shape[:2]
+    region = draw_region(case.rng("ground_truth"), (height, width))
+    mix = seamless if blend == "seamless" else soft
+    return Composite(mix(case.probe, case.others[0], region), region)
 
 
 def draw_region(

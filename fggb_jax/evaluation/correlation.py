@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from fggb_jax.attribution.corrrise import ranks
+
 
 def spearman(a: Float[np.ndarray, "*S"], b: Float[np.ndarray, "*S"]) -> float:
     """Spearman's rank correlation of two maps, in [−1, 1].
@@ -46,13 +48,6 @@ def cosine(a: Float[np.ndarray, "*S"], b: Float[np.ndarray, "*S"]) -> float:
     _check(a, b)
     x, y = _direction(a), _direction(b)
     return float("nan") if x is None or y is None else float(np.clip(x @ y, -1, 1))
-
-
-def ranks(values: Float[np.ndarray, "*S"]) -> Float[np.ndarray, " P"]:
-    """The rank of each value, from 1, of ties the mean of theirs; flat."""
-    _, level, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[level.ravel()]
 
 
 def _direction(values: np.ndarray) -> np.ndarray | None:

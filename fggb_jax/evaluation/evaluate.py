@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from fggb_jax.attribution import registry
+from fggb_jax.attribution.comparison import unit
 from fggb_jax.data.pair_list import PairList
 from fggb_jax.errors import FggbError, ImageError, OptionError
 from fggb_jax.evaluation import (  # noqa: F401  those that are not used here register judges
@@ -31,7 +33,8 @@ from fggb_jax.evaluation.map_maker import MapMaker
 from fggb_jax.evaluation.method_spec import MethodSpec
 from fggb_jax.evaluation.rates import calibrate
 from fggb_jax.evaluation.scoring import ToFace, aligned
-from fggb_jax.explanation import check_threshold
+from fggb_jax.explain import threshold_of
+from fggb_jax.models import disk
 from fggb_jax.models.card import Card
 
 Progress = Callable[[int, int], None]
@@ -66,8 +69,7 @@ class Study:
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "K N"]:
         """Of all faces, of length 1."""
-        z = judgement.embedded(self.model, self.faces)
-        return z / np.linalg.norm(z, axis=1, keepdims=True)
+        return unit(judgement.embedded(self.model, self.faces))
 
     @cached_property
     def cosines(self) -> Float[np.ndarray, " P"]:
@@ -239,10 +241,8 @@ def _picked(same: np.ndarray, limit: int | None) -> list[int]:
 
 
 def _threshold(study: Study, threshold: float | str, card: Card) -> tuple[float, str]:
-    if threshold != "auto":
-        return check_threshold(threshold), "given"
-    if card.threshold is not None:
-        return card.threshold, card.threshold_source or f"card {card.name!r}"
+    if threshold != "auto" or card.threshold is not None:
+        return threshold_of(threshold, card)
     return calibrate(study.cosines, study.same, data="the pairs of this very evaluation")
 
 
@@ -342,11 +342,12 @@ def resume(folder: Path, run: Mapping[str, Any]) -> list[Record]:
         OptionError: the folder has another run's records.
     """
     path, text = folder / RUN, json.dumps(run, indent=1, ensure_ascii=False, sort_keys=True)
-    if path.is_file() and (before := path.read_text("utf-8")) != text:
+    if not path.is_file():
+        disk.write(path, io.BytesIO(text.encode()))
+    elif (before := path.read_text("utf-8")) != text:
         raise OptionError(
             f"{folder} has a run with other {_changed(before, run)}: give another --out"
         )
-    path.write_text(text, "utf-8")
     return read_records(folder / RECORDS)
 
 
@@ -378,9 +379,9 @@ def read_records(path: Path) -> list[Record]:
 def write_records(path: Path, records: Iterator[Record], known: Sequence[Record]) -> list[Record]:
     """Append records as they come; all of them, the known ones first."""
     kept = [record for record in known if "error" not in record]
-    # Anew: a cut-off line and errors that are tried again are gone then.
-    text = "".join(_line(record) for record in kept)
-    path.write_text(text, "utf-8")
+    # Anew: a cut-off line and errors that are tried again are gone then. In one step, since a run
+    # that is stopped here must not lose what others have made.
+    disk.write(path, io.BytesIO("".join(map(_line, kept)).encode()))
     with path.open("a", encoding="utf-8") as file:
         for record in records:
             file.write(_line(record))

@@ -29,8 +29,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
+from fggb_jax.attribution.comparison import unit
 from fggb_jax.evaluation.blending import seamless
 from fggb_jax.evaluation.judgement import Better, Case, Explainer, Scores, embedded, judge
 from fggb_jax.evaluation.once import once
@@ -105,7 +106,7 @@ def game_of(case: Case) -> Game | None:
     twins = np.stack([seamless(case.probe, other, region) for region in regions])
     nonmates = np.stack([seamless(case.gallery, other, region) for region in regions])
     faces = np.concatenate([case.probe[None], case.gallery[None], twins, nonmates])
-    z = _unit(embedded(case.model, faces))
+    z = unit(embedded(case.model, faces).astype(np.float64))
     a, b, rest = z[0], z[1], z[2:].reshape(2, len(regions), -1)
     for i, (a_twin, b_twin) in enumerate(zip(*rest, strict=True)):
         if a @ b > a @ b_twin and a_twin @ b_twin > a_twin @ b:
@@ -142,13 +143,8 @@ def _frame(card: Any) -> tuple[np.ndarray, float, float]:
 
 
 def _taken_for_the_nonmate(model: Any, faces: np.ndarray, mates: np.ndarray) -> np.ndarray:
-    cosines = _unit(embedded(model, faces)) @ mates.T
+    cosines = unit(embedded(model, faces).astype(np.float64)) @ mates.T
     return cosines[:, 1] > cosines[:, 0]
-
-
-def _unit(z: Float[np.ndarray, "B N"]) -> Float[np.ndarray, "B N"]:
-    z = np.asarray(z, np.float64)
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def _scores(taken: np.ndarray | None, empty: float) -> Scores:

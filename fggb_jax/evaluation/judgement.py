@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from fggb_jax.attribution.comparison import unit
+from fggb_jax.attribution.comparison import batches, unit
+from fggb_jax.attribution.memory import plan_images
 from fggb_jax.errors import OptionError
 
 Scores = Mapping[str, float | Sequence[float]]  # NaN where a score makes no sense for this pair
@@ -93,15 +95,12 @@ class Case:
         return z[:-1] @ z[-1]
 
 
-BATCH = 16
-
-
 def embedded(model: Any, images: Float[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B N"]:
-    """Embed any number of images in batches of one size, so that nothing compiles twice."""
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    full = [np.resize(part, (BATCH, *part.shape[1:])) for part in parts]
-    found = [np.asarray(model.embed(x))[: len(p)] for x, p in zip(full, parts, strict=True)]
-    return np.concatenate(found)
+    """Embed any number of images, one or more, as many at once as the model's device likes."""
+    face = jax.ShapeDtypeStruct(images.shape[1:], np.float32)
+    most = plan_images(model, face, None)
+    found = batches(len(images), most, lambda part: images[part])
+    return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in found])
 
 
 @dataclass(frozen=True)

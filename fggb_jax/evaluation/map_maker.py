@@ -102,12 +102,7 @@ class MapMaker:
         if key not in self._requests:
             options = dict(spec.options)
             asked = Request.of(model, spec.method, self.threshold, "highest", self.memory, options)
-            walker = None
-            if asked.walker is not None:
-                with asked.settings():
-                    walker = asked.walker(
-                        model, asked.devices, memory=self.memory, products=None, **asked.options
-                    )
+            walker = None if asked.walker is None else asked.made_walker()
             self._requests[key] = (model, asked, walker)
         return self._requests[key]
 

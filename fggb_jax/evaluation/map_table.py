@@ -15,6 +15,7 @@ from jaxtyping import Float
 from fggb_jax.evaluation.evaluate import RUNTIME, Record
 from fggb_jax.evaluation.judgement import Better, Judge
 from fggb_jax.evaluation.paired import beats, means
+from fggb_jax.report.markdown import table as markdown_table
 
 BASELINES = ("centre", "random", "image_mean")
 
@@ -174,7 +175,9 @@ def markdown(tables: Sequence[Table]) -> str:
     """All tables as Markdown."""
     parts = []
     for table in tables:
-        body = _lines(table.header, table.rows) if table.rows else "No pair can be judged so."
+        body = (
+            markdown_table(table.header, table.rows) if table.rows else "No pair can be judged so."
+        )
         parts.append(f"## {table.title}\n\n{body}")
     return "\n\n".join([NOTE, *parts]) + "\n"
 
@@ -190,10 +193,3 @@ def _cell(by_method: Mapping[str, Summary], method: str) -> str:
     text = f"**{text}**" if found.beats_baselines else text
     fewer = found.pairs < max(other.pairs for other in by_method.values())
     return f"{text} (n={found.pairs})" if fewer else text
-
-
-def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    cells = [header, ["-" * w for w in widths], *rows]
-    lines = (" | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(f"| {line} |" for line in lines)

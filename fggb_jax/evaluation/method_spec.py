@@ -12,7 +12,7 @@ from fggb_jax.attribution import registry
 from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.errors import OptionError
 from fggb_jax.evaluation.judgement import Reading
-from fggb_jax.report.colors import smooth
+from fggb_jax.gaussian import smooth
 
 Read = Literal["signed", "magnitude", "pair_specific"]
 

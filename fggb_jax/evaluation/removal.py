@@ -28,17 +28,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from fggb_jax.attribution.perturbation import fill_of
+from fggb_jax.attribution.perturbation import Fill, fill_of
 from fggb_jax.evaluation.judgement import Better, Case, Explainer, Scores, judge
 from fggb_jax.evaluation.once import once
 from fggb_jax.evaluation.ranking import prefixes, ranked
 
-FILLS = ("black", "blur", "mean_face")
+Removed = Literal["black", "blur", "mean_face"]
+
+FILLS = get_args(Removed)
 PERCENT = tuple(range(0, 101, 10))
 
 BETTER: dict[str, Better] = {"deletion": "lower", "insertion": "higher"}
@@ -146,12 +149,12 @@ def _removal_cosines(case: Case, order: np.ndarray) -> Curves:
     return curves
 
 
-def hiding(case: Case, fill: str) -> Float[np.ndarray, "H W 3"]:
+def hiding(case: Case, fill: Removed | Fill) -> Float[np.ndarray, "H W 3"]:
     """What is seen where the probe is removed: one of `FILLS`, or another of `fill_of`."""
     if fill == "mean_face":
         return case.mean_face
     # A blur's weights add up to 1 but for rounding, and images outside of [0, 1] are refused.
-    return np.clip(np.asarray(fill_of(jnp.asarray(case.probe), fill)), 0, 1)  # type: ignore
+    return np.clip(np.asarray(fill_of(jnp.asarray(case.probe), fill)), 0, 1)
 
 
 def _along(case: Case, order: np.ndarray | None) -> Curves:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from fggb_jax.gaussian import smooth
+
 if TYPE_CHECKING:
     from fggb_jax.explanation import Explanation
 
@@ -146,28 +148,6 @@ def bar(kind: Kind) -> UInt8[np.ndarray, "1 N 3"]:
 def _over(base: np.ndarray, overlay: np.ndarray) -> np.ndarray:
     alpha = overlay[..., 3:] / 255
     return np.round(base * (1 - alpha) + overlay[..., :3] * alpha).astype(np.uint8)
-
-
-def smooth(values: Any, sigma: float) -> Float32[np.ndarray, "H W"]:
-    """Gaussian smoothing that keeps the sum: the image is mirrored at its edges."""
-    out = np.asarray(values, np.float32)
-    if sigma <= 0:
-        return out
-    for axis in (0, 1):
-        out = np.moveaxis(_gaussian(out.shape[axis], sigma) @ np.moveaxis(out, axis, 0), 0, axis)
-    return out.astype(np.float32)
-
-
-def _gaussian(n: int, sigma: float) -> np.ndarray:
-    """(n, n): row i holds the weights of all pixels for pixel i."""
-    radius = int(np.ceil(4 * sigma))
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    sources = (np.arange(n)[:, None] + offsets) % (2 * n)  # … c b a | a b c | c b a …
-    sources = np.where(sources < n, sources, 2 * n - 1 - sources)
-    matrix = np.zeros((n, n))
-    np.add.at(matrix, (np.arange(n)[:, None], sources), weights / weights.sum())
-    return matrix
 
 
 def _finite(values: Any) -> np.ndarray:

@@ -5,8 +5,6 @@ The best, the worst and the typical one are shown, so that nobody need believe a
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
+from fggb_jax.report import data_urls
 from fggb_jax.report.colors import Panel, composite
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ class Shown:
         panel = Panel("signed", values, peak, None, empty=peak == 0)
         pictures = (self.probe, self.gallery, composite(self.probe, panel.overlay()))
         names = ("probe", "gallery", "map of the probe" if peak else "empty map")
-        return [(name, _png(picture)) for name, picture in zip(names, pictures, strict=True)]
+        return list(zip(names, map(data_urls.png, pictures), strict=True))
 
 
 def render(
@@ -81,7 +79,7 @@ def render(
         title=title,
         facts=facts,
         tables=tables,
-        curves=curves and _figure(curves),
+        curves=curves and data_urls.figure(curves),
         shown=shown,
         by=by,
     )
@@ -95,19 +93,3 @@ def chosen_pairs(values: Float[np.ndarray, " P"], higher: bool) -> dict[str, int
     order = pairs[np.argsort(values[pairs] * (-1 if higher else 1), kind="stable")]
     picked = {"best": order[0], "typical": order[len(order) // 2], "worst": order[-1]}
     return {title: int(pair) for title, pair in picked.items()}
-
-
-def _figure(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return _url(buffer.getvalue())
-
-
-def _png(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    return _url(buffer.getvalue())
-
-
-def _url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from fggb_jax.report import colors, photographs, words
+from fggb_jax.report import colors, data_urls, photographs, words
 from fggb_jax.report.colors import FACES, KINDS, Face, Kind
 from fggb_jax.report.photographs import View
 
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 _STILL: tuple[Kind, ...] = ("signed", "pair_specific")  # similarity is signed's warm half
 
 _PHOTO_PIXELS = 900  # of a photograph's longer side, at most
-_PHOTO_BYTES = 200_000  # at most; an ordinary photograph keeps the first of these qualities
-_QUALITIES = (88, 80, 70, 55, 40, 25, 10)
 
 
 def render(e: Explanation) -> str:
@@ -66,11 +62,13 @@ def _faces(e: Explanation) -> list[dict[str, Any]]:
     return [
         {
             "name": face,
-            "png": _png(_image(e, face)),
-            "beneath": _png(colors.beneath(e, face)),
+            "png": data_urls.png(_image(e, face)),
+            "beneath": data_urls.png(colors.beneath(e, face)),
             "panels": [panels[kind][face] for kind in KINDS],
             "still": {
-                kind: _png(colors.composite(colors.beneath(e, face), panels[kind][face].overlay()))
+                kind: data_urls.png(
+                    colors.composite(colors.beneath(e, face), panels[kind][face].overlay())
+                )
                 for kind in _STILL
             },
         }
@@ -87,7 +85,7 @@ def _photograph(face: Face, view: View) -> dict[str, Any]:
     height, width = view.photo.shape[:2]
     return {
         "name": face,
-        "jpeg": _jpeg(view.photo),
+        "jpeg": data_urls.jpeg(view.photo),
         "width": width,
         "height": height,
         # Corners and middle in pixels from the photograph's left top corner.
@@ -131,23 +129,6 @@ def _data(e: Explanation, views: dict[Face, View]) -> dict[str, Any]:
 
 def _floats(values: Any) -> str:
     return _base64(np.ascontiguousarray(values, "<f4").tobytes())
-
-
-def _png(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{_base64(buffer.getvalue())}"
-
-
-def _jpeg(image: np.ndarray) -> str:
-    data = b""
-    for quality in _QUALITIES:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-        data = buffer.getvalue()
-        if len(data) <= _PHOTO_BYTES:
-            break
-    return f"data:image/jpeg;base64,{_base64(data)}"
 
 
 def _base64(data: bytes) -> str:

@@ -142,7 +142,7 @@ def test_the_pairs_game_is_made_once_for_all_methods():
     pair = case(model=fx.BlackBox(counting, CARD))
     for _ in range(2):
         inpainting(pair, knows(pair))
-    assert seen == 16 + 2 * 16  # the twins of six regions, then the mixed faces of each map
+    assert seen == 16 + 2 * 8  # the twins of six regions, then the mixed faces of each map
 
 
 @pytest.mark.parametrize(

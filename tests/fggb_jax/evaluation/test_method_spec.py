@@ -4,7 +4,7 @@ import pytest
 
 import fggb_jax as fx
 from fggb_jax.evaluation.method_spec import MethodSpec
-from fggb_jax.report.colors import smooth
+from fggb_jax.gaussian import smooth
 
 P = np.float32([[3, -1], [0, 2]])
 Q = np.float32([[2, 2], [0, 4]])
