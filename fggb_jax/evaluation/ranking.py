@@ -54,11 +54,6 @@ def prefixes(
     return rank.reshape(shape) < np.asarray(counts)[:, None, None]
 
 
-def marked(values: Float[np.ndarray, "H W"]) -> float:
-    """The share of the pixels that a map marks at all: that are not 0."""
-    return np.count_nonzero(values) / np.size(values)
-
-
 @lru_cache(maxsize=8)
 def _fixed(count: int) -> np.ndarray:
     """The order that breaks ties: each pixel's place in it."""

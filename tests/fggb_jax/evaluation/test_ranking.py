@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fggb_jax.errors import FggbError
-from fggb_jax.evaluation.ranking import marked, prefixes, ranked
+from fggb_jax.evaluation.ranking import prefixes, ranked
 
 MAPS = hnp.arrays(
     np.float32, (6, 7), elements=st.floats(-2, 2, width=32) | st.sampled_from([0.0, 1.0])
@@ -81,7 +81,3 @@ def test_prefixes_are_nested_and_as_large_as_asked():
     assert masks.sum((1, 2)).tolist() == [0, 3, 17, 40]
     assert (masks[1:] >= masks[:-1]).all()
     assert values[masks[2]].min() >= values[~masks[2]].max()
-
-
-def test_the_share_that_is_marked():
-    assert marked(np.array([[0.0, 1.0], [0.0, 0.0]])) == 0.25
