@@ -149,8 +149,8 @@ def explain(
     spec = MethodSpec.parse(method)
     if spec.read != "signed" or spec.smooth:
         raise OptionError(
-            f"{method}: read= and smooth= are of `fggb evaluate`; here maps are raw, and the page "
-            "smooths them for display"
+            f"{method}: read= and smooth= are of `fggb evaluate` alone; leave them out here, where "
+            "maps are raw: report.html smooths them on the screen"
         )
     photos = [_read(path) for path in (probe, gallery)]
     _use_compilation_cache()

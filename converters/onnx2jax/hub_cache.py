@@ -58,7 +58,8 @@ def _followed(file: Path, snapshot: Path) -> Path:
     if not file.is_relative_to(snapshot) or blob.parent != blobs or blob.is_symlink():
         raise InvalidModelError(
             f"{file} is a link to {file.readlink()}, out of the repository's own {blobs}: it is "
-            "not read; fetch the model again"
+            "not read. The cache is damaged or was tampered with: delete "
+            f"{blobs.parent} and download the model again"
         )
     return blob
 

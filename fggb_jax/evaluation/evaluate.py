@@ -346,7 +346,8 @@ def resume(folder: Path, run: Mapping[str, Any]) -> list[Record]:
         disk.write(path, io.BytesIO(text.encode()))
     elif (before := path.read_text("utf-8")) != text:
         raise OptionError(
-            f"{folder} has a run with other {_changed(before, run)}: give another --out"
+            f"{folder} has a run with other {_changed(before, run)}: give another --out, or go on "
+            f"with what {path} says"
         )
     return read_records(folder / RECORDS)
 
@@ -372,7 +373,10 @@ def read_records(path: Path) -> list[Record]:
             records.append(json.loads(line))
         except json.JSONDecodeError:
             if number < len(lines):
-                raise OptionError(f"{path}, line {number}, is damaged: remove that line") from None
+                raise OptionError(
+                    f"{path}, line {number}, is damaged: remove that line and give the same command "
+                    "again, which makes its result anew"
+                ) from None
     return records
 
 

@@ -79,7 +79,10 @@ class MethodSpec:
 def _option(text: str, part: str) -> tuple[str, Any]:
     name, equals, value = part.partition("=")
     if not equals:
-        raise OptionError(f"{text}: {part!r} is no option; write name:option=value:option=value")
+        raise OptionError(
+            f"{text}: {part!r} is no option; write name:option=value, as in "
+            "fggb:gradient=signed:smooth=3"
+        )
     return name.strip(), _value(value.strip())
 
 
