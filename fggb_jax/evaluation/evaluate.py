@@ -374,8 +374,8 @@ def read_records(path: Path) -> list[Record]:
         except json.JSONDecodeError:
             if number < len(lines):
                 raise OptionError(
-                    f"{path}, line {number}, is damaged: remove that line and give the same command "
-                    "again, which makes its result anew"
+                    f"{path}, line {number}, is damaged: remove that line and give the same "
+                    "command again, which makes its result anew"
                 ) from None
     return records
 
