@@ -7,6 +7,8 @@ sees concrete shapes. An operator that exists in both worlds asks `namespace` wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +39,22 @@ def namespace(*values: Value) -> ModuleType:
     """`numpy` where every value is static and what they make is small, else `jax.numpy`."""
     small = math.prod(max(np.size(v), 1) for v in values if is_static(v)) <= FOLDED
     return np if small and all(map(is_static, values)) else jnp
+
+
+# A function of arrays that is traced once for all of one shape and type, its equations copied into
+# the program: jax.numpy takes ten times as long as that to trace what every layer does.
+traced_once = partial(jax.jit, inline=True)
+
+
+def by_lax(plain: Callable[[Any, Any], Any], fast: Callable[[Any, Any], Any]) -> Any:
+    """An operator of two operands that traces fast: by lax where nothing is left to promote."""
+
+    def apply(a: Value, b: Value) -> Value:
+        traced = isinstance(a, Tracer) and isinstance(b, Tracer)
+        alike = traced and a.ndim == b.ndim and a.dtype == b.dtype
+        return fast(a, b) if alike and a.dtype != bool else plain(a, b)
+
+    return apply
 
 
 def unfolded(value: Value) -> Value:

@@ -113,7 +113,8 @@ def run(
         fold: whether parameters that are factors of channels go into kernels, as pays where these
             are computed once for many uses. It leaves unused equations behind.
     """
-    uses = Counter(v for eqn in equations for v in eqn.invars if not isinstance(v, jex.Literal))
+    read_by = (v for eqn in equations for v in eqn.invars) if fold else ()
+    uses = Counter(v for v in read_by if not isinstance(v, jex.Literal))
     for eqn in equations:
         arguments = [read(values, v) for v in eqn.invars]
         name = eqn.primitive.name

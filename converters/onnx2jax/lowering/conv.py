@@ -12,9 +12,9 @@ An accelerator's own convolutions are fast, but for few output channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import jax
@@ -151,7 +151,18 @@ def _padded(x: jax.Array, padding: tuple[Pair, Pair], spread: Pair = (1, 1)) -> 
 
 def _cropped(x: jax.Array, at: Geometry) -> jax.Array:
     """The pixels that a kernel of one pixel meets."""
-    return _padded(x, at.padding)[:, :: at.stride[0], :: at.stride[1]]
+    return _pixels(_padded(x, at.padding), (0, 0), at.output(x.shape[1:3], (1, 1)), at.stride)
+
+
+def _pixels(x: jax.Array, start: Pair, count: Pair, stride: Pair) -> jax.Array:
+    """Count pixels of images (N, H, W, C) from start, every so manieth of them."""
+    # By lax: jax.numpy's indexing takes ten times as long to trace, and there are many taps.
+    if count == x.shape[1:3]:
+        return x
+    if 0 in count:
+        return jnp.zeros((len(x), *count, x.shape[3]), x.dtype)
+    end = [a + (n - 1) * s + 1 for a, n, s in zip(start, count, stride, strict=True)]
+    return lax.slice(x, (0, *start, 0), (len(x), *end, x.shape[3]), (1, *stride, 1))
 
 
 def _pointwise(x: jax.Array, w: jax.Array, form: Form) -> jax.Array:
@@ -253,22 +264,24 @@ def _merged(parts: list[jax.Array], axis: int) -> jax.Array:
 
 def _shifted(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
     """A grouped convolution of shallow groups as a sum of shifted, weighted images."""
-    height, width, depth, channels = w.shape
-    rows, columns = at.output(x.shape[1:3], w.shape[:2])
+    # Each is added as soon as it is there: whoever plans memory reads this order.
+    return reduce(lax.add, _terms(x, w, at))
+
+
+def _terms(x: jax.Array, w: jax.Array, at: Geometry) -> Iterator[jax.Array]:
+    height, width, depth, _ = w.shape
+    count = at.output(x.shape[1:3], w.shape[:2])
     x = _padded(x, at.padding)
-    total = jnp.zeros((), x.dtype)
     for within in range(depth):
         source, weights = _met(x, w, at.groups, within)
-        for i in range(height):
-            for j in range(width):
-                top, left = i * at.dilation[0], j * at.dilation[1]
-                patch = source[
-                    :,
-                    top : top + (rows - 1) * at.stride[0] + 1 : at.stride[0],
-                    left : left + (columns - 1) * at.stride[1] + 1 : at.stride[1],
-                ]
-                total = total + patch * weights[i, j].reshape(1, 1, 1, channels)
-    return total
+        for i, j in np.ndindex(height, width):
+            patch = _pixels(source, (i * at.dilation[0], j * at.dilation[1]), count, at.stride)
+            yield lax.mul(patch, _tap(weights, i, j))
+
+
+def _tap(w: jax.Array, i: int, j: int) -> jax.Array:
+    """The weights of one tap, (1, 1, 1, O)."""
+    return lax.slice(w, (i, j, 0, 0), (i + 1, j + 1, 1, w.shape[3]))
 
 
 def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Array, jax.Array]:
@@ -277,10 +290,14 @@ def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Arra
     The outputs of a group begin at different inputs, so that the first turn is x itself.
     """
     depth, outputs = w.shape[2], w.shape[3]
+    if depth == 1 and outputs == x.shape[3]:
+        # The kernels are written as they lie here; fused into the sum, a transposition of them
+        # would be read number by number.
+        return x, lax.optimization_barrier(w)
     of_group = outputs // groups
     place = (np.arange(outputs) % of_group + within) % depth
     channel = np.arange(outputs) // of_group * depth + place
-    weights = w[:, :, place, np.arange(outputs)]
+    weights = w[:, :, None, place, np.arange(outputs)]
     if np.array_equal(channel, np.arange(x.shape[3])):
         return x, weights
     return _turned(x, depth, within) if depth == of_group else x[..., channel], weights

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from onnx2jax.registry import op
-from onnx2jax.values import align
+from onnx2jax.values import align, traced_once
 
 
 @op("Relu")
 def Relu(x):
-    return jnp.maximum(x, jnp.zeros((), x.dtype))
+    return lax.max(x, np.zeros((), x.dtype))
 
 
 @op("LeakyRelu")
 def LeakyRelu(x, *, alpha=0.01):
-    return _leaky(x, alpha)
+    return _leaky(x, np.asarray(alpha, x.dtype))
 
 
 @op("PRelu")
@@ -27,6 +29,7 @@ def PRelu(x, slope):
     return _leaky(x, slope)
 
 
+@traced_once
 def _leaky(x, slope):
     # A product with what does not depend on a cotangent: its pullback is one product as well.
     return x * jnp.where(x < 0, slope, jnp.ones((), x.dtype)).astype(x.dtype)
@@ -116,6 +119,11 @@ def Softmax_1(x, *, axis=1):
 
 @op("Softmax", 13)
 def Softmax(x, *, axis=-1):
+    return _softmax(x, axis)
+
+
+@partial(traced_once, static_argnums=1)
+def _softmax(x, axis):
     return jax.nn.softmax(_shifted(x, axis), axis)
 
 

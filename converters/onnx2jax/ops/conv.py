@@ -11,6 +11,7 @@ from jax import lax
 from jax.core import Tracer
 
 from onnx2jax.lowering.channels_last import channels_last
+from onnx2jax.ops.elementwise import add
 from onnx2jax.ops.window import resolve, resolve_pads
 from onnx2jax.registry import op
 from onnx2jax.values import align, ints
@@ -128,5 +129,5 @@ def _convolve_alone(x, w, *geometry):
 
 def sum_bias(y, b):
     """Add a bias (C,) to channels."""
-    y, b = align(y, b.reshape((-1,) + (1,) * (y.ndim - 2)))
-    return y + b
+    y, b = align(y, b.reshape((1, -1) + (1,) * (y.ndim - 2)))
+    return add(y, b)

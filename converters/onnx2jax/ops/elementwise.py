@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from onnx2jax.registry import op
-from onnx2jax.values import Value, align, cast, namespace
+from onnx2jax.values import Value, align, by_lax, cast, is_static, namespace
 
 
 def _unary(name: str, function: str) -> None:
@@ -106,17 +107,19 @@ def _power(a: Any, b: Any) -> Any:
     return cast(xp.power(cast(a, common), cast(b, common)), a.dtype)
 
 
+add, mul = by_lax(python.add, lax.add), by_lax(python.mul, lax.mul)
+
 for _name, _function in (
-    ("Add", python.add),
+    ("Add", add),
     ("And", python.and_),
     ("Div", _divide),
     ("Equal", python.eq),
     ("Greater", python.gt),
     ("Less", python.lt),
-    ("Mul", python.mul),
+    ("Mul", mul),
     ("Or", python.or_),
     ("Pow", _power),
-    ("Sub", python.sub),
+    ("Sub", by_lax(python.sub, lax.sub)),
     ("Xor", python.xor),
 ):
     _binary_since_1(_name, _function)
@@ -176,9 +179,15 @@ def Clip_1(x, *, min=None, max=None):
 
 @op("Clip", 11)
 def Clip(x, min=None, max=None):
-    xp = namespace(x, min, max)
+    fast = namespace(x, min, max) is jnp
+    least, most = (lax.max, lax.min) if fast else (np.maximum, np.minimum)
     if min is not None:
-        x = xp.maximum(x, xp.asarray(min, x.dtype).reshape((1,) * np.ndim(x)))
+        x = least(x, _bound(min, x.dtype))
     if max is not None:
-        x = xp.minimum(x, xp.asarray(max, x.dtype).reshape((1,) * np.ndim(x)))
+        x = most(x, _bound(max, x.dtype))
     return x
+
+
+def _bound(value: Value, dtype: Any) -> Value:
+    """A bound of one element, in the type of what it bounds."""
+    return (np.asarray(value) if is_static(value) else value).astype(dtype).reshape(())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from onnx2jax.errors import UnsupportedModelError
+from onnx2jax.ops.elementwise import add, mul
 from onnx2jax.registry import op
-from onnx2jax.values import is_static
+from onnx2jax.values import is_static, traced_once
 
 
 def _on_channels(values, rank):
@@ -45,9 +48,14 @@ def BatchNormalization(
     if ctx.n_outputs > 1:
         raise UnsupportedModelError("BatchNormalization with saved statistics is not supported")
     # One multiplication and one addition a pixel: what depends on weights alone comes first.
+    gain, shift = _affine(scale, bias, mean, var, epsilon, x.ndim, x.dtype)
+    return add(mul(x, gain), shift)
+
+
+@partial(traced_once, static_argnums=(4, 5, 6))
+def _affine(scale, bias, mean, var, epsilon, rank, dtype):
     gain = scale / jnp.sqrt(var + epsilon)
-    gain, shift = (_on_channels(v, x.ndim).astype(x.dtype) for v in (gain, bias - mean * gain))
-    return x * gain + shift
+    return tuple(_on_channels(v, rank).astype(dtype) for v in (gain, bias - mean * gain))
 
 
 def _trained(x, scale, bias, mean, var, epsilon, momentum):
@@ -76,7 +84,7 @@ def InstanceNormalization(x, scale, bias, *, epsilon=1e-5):
 
 def _standardized(x, axes, scale, bias, epsilon):
     """Mean 0 and variance 1 over axes, then each channel's own scale and bias."""
-    centred, variance = _moments(x, axes)
+    _, centred, variance = _moments(x, axes)
     scaled = centred * lax.rsqrt(variance + epsilon)
     return _on_channels(scale, x.ndim) * scaled + _on_channels(bias, x.ndim)
 
@@ -84,20 +92,26 @@ def _standardized(x, axes, scale, bias, epsilon):
 @op("LayerNormalization")
 def LayerNormalization(x, scale, bias=None, *, axis=-1, epsilon=1e-5, stash_type=1, ctx):
     axes = tuple(range(axis % x.ndim, x.ndim))
-    mean = jnp.mean(x, axes, keepdims=True)
-    centred, variance = _moments(x, axes)
+    return _of_layer(x, scale, bias, axes, epsilon)[: ctx.n_outputs]
+
+
+@partial(traced_once, static_argnums=(3, 4))
+def _of_layer(x, scale, bias, axes, epsilon):
+    """Normalized over axes, their mean, and the inverse of their deviation."""
+    mean, centred, variance = _moments(x, axes)
     inverse = lax.rsqrt(variance + epsilon)
     scale = scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
     y = centred * inverse * scale
     if bias is not None:
         y = y + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
-    return (y, mean, inverse)[: ctx.n_outputs]
+    return y, mean, inverse
 
 
 def _moments(x, axes):
-    """x less its mean, and its variance."""
-    centred = x - jnp.mean(x, axes, keepdims=True)
-    return centred, jnp.mean(centred * centred, axes, keepdims=True)
+    """The mean of x, x less that, and its variance."""
+    mean = jnp.mean(x, axes, keepdims=True)
+    centred = x - mean
+    return mean, centred, jnp.mean(centred * centred, axes, keepdims=True)
 
 
 @op("LpNormalization")

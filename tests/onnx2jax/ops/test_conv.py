@@ -117,3 +117,26 @@ def test_channels_last_keeps_a_network_of_channels_first(stride, groups):
             assert_close(ours, plain, relative=1e-4)
     batched = jax.jit(jax.vmap(rewritten, (0, None)))(xs, w)
     assert_close(batched, np.stack([network(x, w) for x in xs]), relative=1e-4)
+
+
+def test_depthwise_sums_are_few_equations_each_added_at_once():
+    """What tracing takes follows their number, and what a walk's plan holds their order."""
+    at = Geometry(padding=((1, 1), (1, 1)), groups=8)
+    x, w = (
+        jax.ShapeDtypeStruct((1, 6, 5, 8), "float32"),
+        jax.ShapeDtypeStruct((3, 3, 1, 8), "float32"),
+    )
+    jaxpr = jax.make_jaxpr(lambda x, w: convolve(x, w, at))(x, w)
+    names = [eqn.primitive.name for eqn in jaxpr.eqns]
+    assert len(names) <= 4 * 9 + 2
+    sums = "".join("*" if name == "mul" else "+" for name in names if name in ("mul", "add"))
+    assert sums == "*" + "*+" * 8
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_a_kernel_larger_than_the_image_meets_nothing(stride):
+    case, at = ((2, 2, 5, 4), (3, 3, 1, 4)), Geometry(stride, groups=4)
+    x, w = arrays(case, 0)
+    assert (
+        convolve(x, w, at).shape == xla(x, w, at).shape == (2, 0, at.output((2, 5), (3, 3))[1], 4)
+    )
