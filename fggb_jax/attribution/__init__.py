@@ -9,6 +9,7 @@ from fggb_jax.attribution import (  # noqa: F401
     frequency,
     gradcam,
     gradient,
+    half_hidden,
     integrated_gradients,
     lime,
     minplus,
