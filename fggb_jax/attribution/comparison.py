@@ -16,12 +16,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.memory import Plan, plan_images, power_of_two
+from fggb_jax.attribution.embedding_pass import Make, Progress, batches, embed_many
+from fggb_jax.attribution.jacobian import in_threads
+from fggb_jax.attribution.memory import Plan, limits, plan_images
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
 from fggb_jax.errors import ModelError
 
-Progress = Callable[[int, int], None]
-Make = Callable[[slice], Any]  # which of them → images (b, H, W, 3)
+# Images that are pulled back at a time on a CPU: the plan of a walk has room for a pair's two.
+PAIR = 2
 
 
 class Comparison:
@@ -47,9 +49,10 @@ class Comparison:
         memory: int | None = None,
         progress: Progress | None = None,
         embeddings: Float[np.ndarray, "2 N"] | None = None,
+        embed_all: Callable[..., Float[np.ndarray, "K N"]] = embed_many,
     ) -> None:
         self.model, self.image, self.partner, self.threshold = model, image, partner, threshold
-        self.memory, self.progress = memory, progress
+        self.memory, self.progress, self._embed_all = memory, progress, embed_all
         self.forwards = self.backwards = 0
         if embeddings is not None:
             self.embeddings = embeddings
@@ -87,12 +90,11 @@ class Comparison:
             count: K.
             make: a slice of 0 … K → these images, (b, H, W, 3) in [0, 1]; called in order.
         """
-        most = plan_images(self.model, self.image, self.memory)
-        parts = [np.zeros((0, self.embeddings.shape[1]), np.float32)]
-        for batch, n in batches(count, most, make, self.progress):
-            parts.append(np.asarray(self.model.embed(batch))[:n])
+        if not count:
+            return np.zeros((0, self.embeddings.shape[1]), np.float32)
         self.forwards += count
-        return np.concatenate(parts)
+        shared = {"memory": self.memory, "progress": self.progress}
+        return self._embed_all(self.model, count, make, **shared)
 
     def cosines(self, count: int, make: Make) -> Float[np.ndarray, " K"]:
         """The cosine of changed images to the partner; arguments as of `embed`."""
@@ -113,11 +115,11 @@ class Comparison:
             (cosines, gradients) of each batch, in order.
         """
         target = jnp.asarray(self.target if target is None else target)
-        # A CPU goes image by image, through the engine's prepared pullbacks.
-        most = 1 if on_cpu() else plan_images(self.model, self.image, self.memory)
-        pulled = self._pulled_on_cpu if on_cpu() else partial(_pulled_together, self.model)
+        cpu = on_cpu()
+        most = limits().batch if cpu else plan_images(self.model, self.image, self.memory)
+        pulled = self._pulled_on_cpu if cpu else partial(_pulled_together, self.model)
         for batch, n in batches(count, most, make, self.progress):
-            values, gradients = pulled(batch, target)
+            values, gradients = pulled(batch[:n] if cpu else batch, target)
             self.forwards += n
             self.backwards += n
             yield np.asarray(values)[:n], gradients[:n]
@@ -134,27 +136,20 @@ class Comparison:
         return plan_walk(self.model, "raw", "gradient", self.memory, self.image.dtype)
 
     def _pulled_on_cpu(self, images: Array, target: Array) -> tuple[Any, Any]:
-        z, steps = forward(self.model, images[0], self._plan, "raw", "gradient")
-        value, cotangent = _projected(z, target)
-        shape = self.image.shape
-        return value[None], pull_channels(steps, cotangent[None], shape, self._plan, "gradient")
+        """Image by image, through the engine's prepared pullbacks."""
+        plan = self._plan
 
+        def one(i: int) -> tuple[Any, Any]:
+            z, steps = forward(self.model, images[i], plan, "raw", "gradient")
+            value, cotangent = _projected(z, target)
+            shape = self.image.shape
+            return value, pull_channels(steps, cotangent[None], shape, plan, "gradient")
 
-def batches(
-    count: int, most: int, make: Make, progress: Progress | None = None
-) -> Iterator[tuple[Any, int]]:
-    """Batches of one size, a power of two or `most`, and how many images of each are asked for.
-
-    The rest of a batch is padding: each other shape would compile anew.
-    """
-    size = min(most, power_of_two(count))
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        batch = make(slice(start, stop))
-        full = len(batch) == size
-        yield batch if full else jnp.resize(batch, (size, *batch.shape[1:])), stop - start
-        if progress is not None:
-            progress(stop, count)
+        threads = min(plan.threads, PAIR, len(images))
+        # What compiles goes first and alone: two threads would compile the same twice.
+        found = in_threads(one, range(len(images)), threads, alone=int(self.backwards == 0))
+        values, gradients = zip(*found, strict=True)
+        return np.stack(values), np.concatenate(gradients)
 
 
 def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
@@ -165,8 +160,14 @@ def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
 
 @jax.jit
 def _projected(z: Float[Array, " N"], target: Float[Array, " N"]) -> tuple[Array, Array]:
-    """The unit embedding times the target, and the gradient of that with respect to z."""
-    return jax.value_and_grad(lambda z: jnp.sum(z * target) / jnp.linalg.norm(z))(z)
+    """The unit embedding times the target, and the gradient of that with respect to z.
+
+    Both are 0 where the embedding is: as in `unit`, it is like nothing.
+    """
+    known = jnp.any(z != 0)
+    safe = jnp.where(known, z, 1)
+    value, gradient = jax.value_and_grad(lambda z: jnp.sum(z * target) / jnp.linalg.norm(z))(safe)
+    return jnp.where(known, value, 0), jnp.where(known, gradient, 0)
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ Gradient = Literal["magnitude", "signed"]
 # What a walk sums of each gradient: a normalised map, the gradient as it is, or its norm.
 Kind = Gradient | Literal["gradient", "norm"]
 Value = Callable[[Array], Array]  # of one cotangent
+T = TypeVar("T")
 
 
 def channel_map(gradient: Float[Array, "H W 3"], kind: Gradient) -> Float[Array, "H W"]:
@@ -254,7 +255,7 @@ def walk_channels(
     program = jax.tree.structure(steps), tuple(chunks), *current_settings().values()
     alone = int(program not in _COMPILED)
     _COMPILED.add(program)
-    for start, values in zip(starts, _ordered(one, starts, threads, alone), strict=True):
+    for start, values in zip(starts, in_threads(one, starts, threads, alone), strict=True):
         yield start, values
         if progress is not None:
             progress(min(start + chunks[-1], count), count)
@@ -263,16 +264,16 @@ def walk_channels(
 _COMPILED: set[Any] = set()
 
 
-def _ordered(
-    one: Callable[[int], list[Array]], starts: Sequence[int], threads: int, alone: int
-) -> Iterator[list[Array]]:
+def in_threads(
+    one: Callable[[int], T], starts: Sequence[int], threads: int, alone: int
+) -> Iterator[T]:
     """`map`, the first `alone` ones here, the others a few at a time."""
     yield from map(one, starts if threads == 1 else starts[:alone])
     if threads == 1:
         return
     settings = _settings()
 
-    def configured(start: int) -> list[Array]:
+    def configured(start: int) -> T:
         with settings():
             return one(start)
 

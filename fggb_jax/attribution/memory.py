@@ -105,6 +105,24 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None, share:
     return Plan(chunks, threads, bytes=held + threads * _together(chunks, each))
 
 
+def plan_threads(program: Program, budget: int | None, share: float = 1) -> int:
+    """How many threads may have a prepared program in hand at a time.
+
+    Args:
+        program: of a few images.
+        budget: bytes for kernels and what is computed, on top of the network's parameters; that of
+            `limits` where None.
+        share: of the budget that kernels may take.
+
+    Raises:
+        OptionError: not even one may.
+    """
+    budget = limits().budget if budget is None else int(budget)
+    held, each = _held_bytes(program), _step_bytes(program)
+    _refuse(max(held + each, int(held / share)), budget)
+    return min(os.cpu_count() or 1, (budget - held) // each)
+
+
 # Programs are compared by identity, so that each is gone through once for all images.
 
 

@@ -108,7 +108,7 @@ def prepare(
 
     closed = jax.make_jaxpr(both)(argument, jax.eval_shape(function, argument))
     jaxpr = closed.jaxpr
-    early, late = _divide(jaxpr, jaxpr.invars[:1])
+    early, late = divide(jaxpr, jaxpr.invars[:1])
     values = dict(zip(jaxpr.constvars, map(placed, closed.consts), strict=True))
     values[jaxpr.invars[0]] = x
     # Without folding and the like: masks and embedding have the network's own rounding.
@@ -147,15 +147,15 @@ def _prepared(
     shape = jax.ShapeDtypeStruct(cotangent.shape, cotangent.dtype)
     closed = jax.make_jaxpr(backward)(kernels, residuals, shape)
     jaxpr = closed.jaxpr
-    early, late = _divide(jaxpr, jaxpr.invars[len(kernels) : -1], cheap)
+    early, late = divide(jaxpr, jaxpr.invars[len(kernels) : -1], cheap)
     known = (*jaxpr.constvars, *jaxpr.invars[:-1])
     values = dict(zip(known, (*closed.consts, *kernels, *residuals), strict=True))
     evaluate(early, values)
     return Pullback(late, [values[v] for v in late.kernels], [values[v] for v in late.residuals])
 
 
-def _divide(
-    jaxpr: jex.Jaxpr, image: Sequence[Any], cheap: Sequence[str] = ("iota",)
+def divide(
+    jaxpr: jex.Jaxpr, image: Sequence[Any] = (), cheap: Sequence[str] = ("iota",)
 ) -> tuple[list[jex.JaxprEqn], Program]:
     """What does not depend on the last argument, and the program of the last result, which does.
 
@@ -165,12 +165,13 @@ def _divide(
         cheap: primitives that are better evaluated anew than kept; broadcasts are too.
     """
     moved, wanted = _reached(jaxpr, jaxpr.invars[-1:]), set(_variables(jaxpr.outvars[-1:]))
+    repeated = _repeated(jaxpr)
     late = []
     for eqn in reversed(jaxpr.eqns):
         if wanted.isdisjoint(eqn.outvars):
             continue
         depends = not moved.isdisjoint(eqn.outvars)
-        if depends or eqn.primitive.name in cheap or _broadcasts(eqn):
+        if depends or eqn.primitive.name in cheap or not repeated.isdisjoint(eqn.outvars):
             late.append(eqn)
             wanted = wanted.difference(eqn.outvars).union(_variables(eqn.invars))
     late.reverse()
@@ -198,6 +199,21 @@ def equations_for(jaxpr: jex.Jaxpr, results: Sequence[Any]) -> list[jex.JaxprEqn
     return found[::-1]
 
 
+def results_of(closed: jex.ClosedJaxpr, wanted: Sequence[Any], *arguments: Any) -> list[Any]:
+    """Some values of a program, by the equations that these need.
+
+    Args:
+        closed: the program.
+        wanted: its variables or literals.
+        *arguments: of the program.
+    """
+    variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
+    # What is wanted may not need the last arguments.
+    values = dict(zip(variables, (*closed.consts, *arguments), strict=False))
+    evaluate(equations_for(closed.jaxpr, wanted), values)
+    return [atom_value(values, v) for v in wanted]
+
+
 def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
     """The variables that depend on some of them."""
     reached = set(start)
@@ -205,6 +221,16 @@ def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
         if not reached.isdisjoint(_variables(eqn.invars)):
             reached.update(eqn.outvars)
     return reached
+
+
+def _repeated(jaxpr: jex.Jaxpr) -> set[Any]:
+    """The values that are larger copies of others, however their axes lie."""
+    repeated = set()
+    for eqn in jaxpr.eqns:
+        moves = eqn.primitive.name in ("transpose", "reshape", "squeeze")
+        if _broadcasts(eqn) or (moves and not repeated.isdisjoint(_variables(eqn.invars))):
+            repeated.update(eqn.outvars)
+    return repeated
 
 
 def _broadcasts(eqn: jex.JaxprEqn) -> bool:

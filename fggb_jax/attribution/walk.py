@@ -28,13 +28,7 @@ from fggb_jax.attribution.jacobian import (
     walk_channels,
 )
 from fggb_jax.attribution.memory import Plan, described, plan_chunk, plan_steps
-from fggb_jax.attribution.pullback import (
-    Pullback,
-    atom_value,
-    equations_for,
-    evaluate,
-    prepare,
-)
+from fggb_jax.attribution.pullback import Pullback, prepare, results_of
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel, Stage
 from onnx2jax.lowering.channels_last import placed
@@ -312,11 +306,7 @@ def _kernel_makers(
 
 
 def _made(closed: jex.ClosedJaxpr, wanted: tuple[Any, ...], tree: Any, *leaves: Any) -> Any:
-    """Some results of a program, by the equations that these need."""
-    variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
-    values = dict(zip(variables, (*closed.consts, *leaves), strict=True))
-    evaluate(equations_for(closed.jaxpr, wanted), values)
-    return tree.unflatten([atom_value(values, v) for v in wanted])
+    return tree.unflatten(results_of(closed, wanted, *leaves))
 
 
 def _trace(

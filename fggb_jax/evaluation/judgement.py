@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
-from fggb_jax.attribution.comparison import batches, unit
-from fggb_jax.attribution.memory import plan_images
+from fggb_jax.attribution.comparison import unit
+from fggb_jax.attribution.embedding_pass import embed_many
 from fggb_jax.errors import OptionError
 
 Scores = Mapping[str, float | Sequence[float]]  # NaN where a score makes no sense for this pair
@@ -90,17 +90,20 @@ class Case:
         self, images: Float[np.ndarray, "B H W 3"], partner: np.ndarray | None = None
     ) -> Float[np.ndarray, " B"]:
         """The cosine of changed probes to the gallery image, or to another partner's image."""
-        stack = np.concatenate([images, (self.gallery if partner is None else partner)[None]])
-        z = unit(np.asarray(embedded(self.model, stack), np.float64))
-        return z[:-1] @ z[-1]
+        target = self._gallery if partner is None else self._embedded(partner[None])[0]
+        return self._embedded(images) @ target
+
+    @cached_property
+    def _gallery(self) -> Float[np.ndarray, " N"]:
+        return self._embedded(self.gallery[None])[0]
+
+    def _embedded(self, images: Float[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B N"]:
+        return unit(embedded(self.model, images).astype(np.float64))
 
 
 def embedded(model: Any, images: Float[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B N"]:
     """Embed any number of images, one or more, as many at once as the model's device likes."""
-    face = jax.ShapeDtypeStruct(images.shape[1:], np.float32)
-    most = plan_images(model, face, None)
-    found = batches(len(images), most, lambda part: images[part])
-    return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in found])
+    return embed_many(model, len(images), lambda part: images[part])
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from fggb_jax.attribution import norms
-from fggb_jax.attribution.by_image import explain_probe
 from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.embedding_pass import embed_many
 from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.errors import ModelError
 from fggb_jax.evaluation.judgement import Explainer, Reading
 from fggb_jax.evaluation.method_spec import MethodSpec
+from fggb_jax.evaluation.remembered import Remembered
+from fggb_jax.evaluation.walked import Walks, of_walk
 from fggb_jax.explain import Request
 
 REMEMBERED = 64  # maps; of one pair all methods, and what judges change of it
@@ -29,7 +31,8 @@ class Made:
     Attributes:
         face: the probe's map.
         cosine: of the pair.
-        seconds: from images to map.
+        seconds: from images to map. A walk that another map has needed before is counted as if it
+            had been made for this one alone.
         forwards: images that were embedded, beyond the pair's cosine.
         backwards: cotangents that were pulled back.
     """
@@ -53,21 +56,35 @@ class MapMaker:
     def __init__(self, model: Any, threshold: float, memory: int | None = None) -> None:
         self.model, self.threshold, self.memory = model, threshold, memory
         self._made: OrderedDict[Any, Made] = OrderedDict()
-        self._requests: dict[Any, tuple[Any, Request, Any]] = {}
+        self._requests: dict[Any, tuple[Any, Request]] = {}
+        self._walks, self._embedded = Walks(memory), Remembered()
 
     def explainer(self, spec: MethodSpec) -> Explainer:
         """The method as judges call it."""
 
         def explain(probe: np.ndarray, gallery: np.ndarray, model: Any = None) -> Reading:
-            made = self.make(spec, probe, gallery, model)
+            made = self.make(spec, probe, gallery, model, timed=False)
             return spec.reading(made.face, made.cosine)
 
         return explain
 
     def make(
-        self, spec: MethodSpec, probe: np.ndarray, gallery: np.ndarray, model: Any = None
+        self,
+        spec: MethodSpec,
+        probe: np.ndarray,
+        gallery: np.ndarray,
+        model: Any = None,
+        *,
+        timed: bool = True,
     ) -> Made:
         """The map, remembered for a while.
+
+        Args:
+            spec: the method.
+            probe: (H, W, 3) float32 in [0, 1].
+            gallery: likewise.
+            model: in place of the maker's.
+            timed: whether its seconds are wanted: then no embedding is taken from other maps.
 
         Raises:
             ModelError: the map is not finite.
@@ -79,7 +96,7 @@ class MapMaker:
         if key in self._made:
             self._made.move_to_end(key)
             return self._made[key]
-        made = self._explain(method, spec, probe, gallery, model)
+        made = self._explain(method, spec, probe, gallery, model, timed)
         if not np.isfinite(np.asarray(made.face.signed)).all():
             raise ModelError(f"the map of {spec.text} is not finite")
         self._made[key] = made
@@ -88,37 +105,44 @@ class MapMaker:
         return made
 
     def _explain(
-        self, key: Any, spec: MethodSpec, probe: np.ndarray, gallery: np.ndarray, model: Any
+        self,
+        key: Any,
+        spec: MethodSpec,
+        probe: np.ndarray,
+        gallery: np.ndarray,
+        model: Any,
+        timed: bool,
     ) -> Made:
-        _, asked, walker = self._asked(key, spec, model)
-        start = time.perf_counter()
+        asked = self._asked(key, spec, model)
+        embed = embed_many if timed else self._embedded
+        start, saved = time.perf_counter(), self._walks.saved
         with asked.settings():
-            face, cosine, forwards, backwards = _probe_map(asked, walker, probe, gallery)
+            found = _probe_map(asked, self._walks, embed, probe, gallery)
+            face, cosine, forwards, backwards = found
             face = FaceMap(np.asarray(face.p), np.asarray(face.q), np.asarray(face.threshold))
-        return Made(face, cosine, time.perf_counter() - start, forwards, backwards)
+        seconds = time.perf_counter() - start + self._walks.saved - saved
+        return Made(face, cosine, seconds, forwards, backwards)
 
-    def _asked(self, key: Any, spec: MethodSpec, model: Any) -> tuple[Any, Request, Any]:
+    def _asked(self, key: Any, spec: MethodSpec, model: Any) -> Request:
         """The request of a method, checked once; the model with it, so that its id stays its."""
         if key not in self._requests:
             options = dict(spec.options)
             asked = Request.of(model, spec.method, self.threshold, "highest", self.memory, options)
-            walker = None if asked.walker is None else asked.made_walker()
-            self._requests[key] = (model, asked, walker)
-        return self._requests[key]
+            self._requests[key] = (model, asked)
+        return self._requests[key][1]
 
 
 def _probe_map(
-    asked: Request, walker: Any, probe: np.ndarray, gallery: np.ndarray
+    asked: Request, walks: Walks, embed: Any, probe: np.ndarray, gallery: np.ndarray
 ) -> tuple[FaceMap, float, int, int]:
     """The probe's map, the cosine, and how many passes there and back it took."""
-    threshold = np.asarray(asked.threshold, np.float32)
-    if walker is not None:
-        (partner,) = walker.embed(gallery[None])
-        cosine, p, q = explain_probe(walker, probe, np.asarray(partner)[None])
-        return FaceMap(p[0], q, threshold), float(cosine[0]), 1, asked.model.dimension
+    if (sums := of_walk(asked.method.name, asked.options)) is not None:
+        face, cosine = walks.face_map(asked.model, sums, probe, gallery, asked.threshold)
+        return face, cosine, 1, asked.model.dimension
     image, partner = (jnp.asarray(x, jnp.float32) for x in (probe, gallery))
     if asked.method.face is not None:
-        c = Comparison(asked.model, image, partner, asked.threshold, memory=asked.memory)
+        shared = {"memory": asked.memory, "embed_all": embed}
+        c = Comparison(asked.model, image, partner, asked.threshold, **shared)
         face = asked.method.map_of(c, asked.options)
         return face, c.cosine, c.forwards, c.backwards
     maps = asked.explain(image, partner)

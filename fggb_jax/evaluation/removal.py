@@ -11,7 +11,7 @@ correctness, or the cosine,
 The area is linear in y: the mean over pairs of the pairs' areas is the area of the mean curve, so
 of the curve of the accuracy at the fixed threshold that papers show.
 
-Three judges share the same forward passes, 58 for each map:
+Three judges share the same forward passes, 54 for each map and 4 for the pair:
 
 - `deletion_insertion`, FAME's: similarity maps of all pairs, the accuracy over both kinds. Removal
   makes few impostors acceptable, whatever the map: these add a constant near 100 %.
@@ -131,22 +131,25 @@ def _removal_cosines(case: Case, order: np.ndarray) -> Curves:
     height, width, _ = case.probe.shape
     counts = [round(len(order) * percent / 100) for percent in PERCENT[1:-1]]
     salient = prefixes(order, counts, (height, width))[..., None]
-    images = [case.probe[None]]
-    for fill in FILLS:
-        hidden = hiding(case, fill)
-        images += [
-            hidden[None],
-            np.where(salient, hidden, case.probe),
-            np.where(salient, case.probe, hidden),
-        ]
-    cosines = case.cosines(np.concatenate(images))
-    untouched, steps = cosines[0], len(counts)
+    fills = {fill: hiding(case, fill) for fill in FILLS}
+    untouched, *all_hidden = _ends(case, fills)
+    images = [
+        np.where(salient, *pair)
+        for hidden in fills.values()
+        for pair in ((hidden, case.probe), (case.probe, hidden))
+    ]
+    cosines = case.cosines(np.concatenate(images)).reshape(len(FILLS), 2, -1)
     curves = {}
-    for fill, found in zip(FILLS, cosines[1:].reshape(len(FILLS), -1), strict=True):
-        all_hidden, deleted, inserted = found[0], found[1 : steps + 1], found[steps + 1 :]
-        curves[f"deletion_{fill}"] = np.r_[untouched, deleted, all_hidden]
-        curves[f"insertion_{fill}"] = np.r_[all_hidden, inserted, untouched]
+    for fill, hidden, (deleted, inserted) in zip(FILLS, all_hidden, cosines, strict=True):
+        curves[f"deletion_{fill}"] = np.r_[untouched, deleted, hidden]
+        curves[f"insertion_{fill}"] = np.r_[hidden, inserted, untouched]
     return curves
+
+
+def _ends(case: Case, fills: Mapping[str, np.ndarray]) -> Float[np.ndarray, " F"]:
+    """The cosine of the probe and of each fill alone, the same for all maps."""
+    images = np.stack([case.probe, *fills.values()])
+    return once(case, "removal ends", lambda: case.cosines(images))
 
 
 def hiding(case: Case, fill: Removed | Fill) -> Float[np.ndarray, "H W 3"]:

@@ -140,3 +140,16 @@ def test_a_face_without_an_embedding_is_an_error_and_a_hidden_one_is_like_nothin
         _ = Comparison(Dark(), dark, light, 0.3).cosine
     c = Comparison(Dark(), light, light, 0.3)
     assert c.cosines(1, lambda part: dark[None]).tolist() == [0]
+
+
+def test_an_embedding_of_zero_is_like_nothing():
+    card = fx.Card("difference", size=(4, 5), layout="HWC", threshold=0.3)
+    weights = np.random.default_rng(0).normal(size=(4, 5, 3, 6)).astype(np.float32)
+    model = fx.FaceModel(lambda w, x: jnp.tensordot(x - 0.5, w, 3), jnp.asarray(weights), card)
+    face = np.random.default_rng(1).random((4, 5, 3), dtype=np.float32)
+    c = Comparison(model, jnp.asarray(face), jnp.asarray(face[::-1].copy()), 0.3)
+    stack = jnp.stack([jnp.full((4, 5, 3), 0.5), c.image])
+    ((values, gradients),) = c.gradients(2, lambda part: stack[part])
+    assert values[0] == 0
+    assert not np.asarray(gradients)[0].any()
+    np.testing.assert_allclose(values[1], c.cosine, rtol=1e-5)
