@@ -285,6 +285,17 @@ def forward() -> str:
     )
 
 
+def findings() -> str:
+    """Which maps can be trusted."""
+    text = (RESULTS / "findings.md").read_text("utf-8").rpartition("\n\n")[0]
+    listed = []
+    for model, found in load("findings")["models"].items():
+        genuine = max(row[3] for row in found["scores"]["similarity_auprc"]["all"].values())
+        every = max(row[3] for row in found["scores"]["deletion_black"]["all"].values())
+        listed.append(f"{model} {genuine:.0f} and {every - genuine:.0f}")
+    return f"Genuine and impostor pairs that were judged: {'; '.join(listed)}.\n\n{text}"
+
+
 def updated(document: str, text: str) -> str:
     """A document with its figures as they are now."""
     start, end = MARKS
@@ -299,6 +310,7 @@ DOCUMENTS = {
     "docs/operators.md": operators,
     "docs/conformance.md": conformance,
     "docs/onnx2jax.md": forward,
+    "docs/findings.md": findings,
 }
 
 

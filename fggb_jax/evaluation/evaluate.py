@@ -266,15 +266,16 @@ def run(
         progress: called as progress(done, total) with counts of records.
 
     Yields:
-        A record as plain values: `pair`, `method`, `judge`, and `scores` (null where a score makes
-        no sense for a pair) or `error`. The judge "runtime" has the seconds and passes of a map.
+        Pair by pair, in the order of `spread`, a record as plain values: `pair`, `method`, `judge`,
+        and `scores` (null where a score makes no sense for a pair) or `error`. The judge "runtime"
+        has the seconds and passes of a map.
     """
     done = {(r["pair"], r["method"], r["judge"]) for r in known if "error" not in r}
     total = len(study.pairs) * len(methods) * (len(judges) + 1)
     maker = MapMaker(study.model, study.threshold, memory)
     if progress is not None:
         progress(len(done), total)
-    for pair in range(len(study.pairs)):
+    for pair in spread(len(study.pairs)):
         wanted = [
             (spec, judge)
             for spec in methods
@@ -288,6 +289,21 @@ def run(
             done.add((pair, spec.text, judge.name if judge else RUNTIME))
             if progress is not None:
                 progress(len(done), total)
+
+
+def spread(count: int) -> list[int]:
+    """0 … count − 1 in an order of which every beginning is spread evenly over the whole.
+
+    A run that is stopped early has then seen genuine and impostor pairs of all parts of the list.
+    Van der Corput's order: the binary digits of 0, 1, 2, … reversed.
+
+    Example:
+        >>> spread(6)
+        [0, 4, 2, 1, 5, 3]
+    """
+    bits = max(count - 1, 0).bit_length()
+    reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)) if bits else range(1)
+    return [i for i in reversed_bits if i < count]
 
 
 def _record(
