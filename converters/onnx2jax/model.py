@@ -141,7 +141,8 @@ class Model:
     def _evaluate(self, params: Mapping[str, Any], inputs: list[Value], key: Any) -> Any:
         given = {spec.name: x for spec, x in zip(self.inputs, inputs, strict=True)}
         traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(inputs))
-        if self.resolved_target != "cpu" or not traced:  # outside a trace values must be seen
+        # Outside a trace values must be seen.
+        if self.resolved_target != "cpu" or not traced or not self._is_convolutional:
             return self._run({**params, **given}, key)
         static = {name: given.pop(name) for name in self.static_inputs}
         evaluate = channels_last(lambda arrays, key: self._run({**static, **arrays}, key))
@@ -158,6 +159,12 @@ class Model:
     @property
     def resolved_target(self) -> str:
         return self.target or jax.default_backend()
+
+    @cached_property
+    def _is_convolutional(self) -> bool:
+        """Whether the order of axes matters: not for a transformer, whose patches are one Conv."""
+        nodes = [n for n in self.graph.walk() if "Conv" in n.op]
+        return len(nodes) > 1 or any(n.attributes.get("group", 1) > 1 for n in nodes)
 
     @cached_property
     def _fixed_batch(self) -> int | None:
