@@ -50,9 +50,9 @@ def dots(found: dict[str, Any]) -> Figure:
             ax.errorbar(center, y, xerr=error, fmt="o", ms=4, lw=1, color=COLORS[i], label=model)
         ax.set_yticks(range(len(order)), order)
         ax.set_title(title, loc="left")
-        ax.set_xlabel("AUPRC of the region that was replaced, with 95 % intervals")
         ax.grid(axis="y", alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("AUPRC of the region that was replaced, with 95 % intervals", fontsize=10)
     figure.legend(
         *ax.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False
     )

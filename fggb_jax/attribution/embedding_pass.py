@@ -60,18 +60,27 @@ def embed_many(
     Raises:
         OptionError: not even one image fits the budget.
     """
-    face = jax.ShapeDtypeStruct((*model.card.size, 3), np.float32)
-    most = plan_images(model, face, memory)
     ready = None
     if count > FEW and on_cpu() and isinstance(model, FaceModel):
         ready = _ready(model, memory)
-    if ready is not None:
-        found = [ready(make(part)) for part in parts(count, ready.at_once, progress)]
-    else:
-        found = [
-            np.asarray(model.embed(batch))[:n] for batch, n in batches(count, most, make, progress)
-        ]
-    return np.concatenate(found)
+    if ready is None:
+        return embed_in_batches(model, count, make, memory=memory, progress=progress)
+    return np.concatenate([ready(make(part)) for part in parts(count, ready.at_once, progress)])
+
+
+def embed_in_batches(
+    model: Any,
+    count: int,
+    make: Make,
+    *,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Float[np.ndarray, "K N"]:
+    """As `embed_many`, by the model's own `embed`: nothing new is compiled."""
+    face = jax.ShapeDtypeStruct((*model.card.size, 3), np.float32)
+    most = plan_images(model, face, memory)
+    found = batches(count, most, make, progress)
+    return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in found])
 
 
 def batches(

@@ -185,8 +185,7 @@ def test_faces_are_found_in_photographs(dlib_proto, photographs, tmp_path, capsy
         "explain",
         photographs / "obama_a.png",
         photographs / "biden.png",
-        "--out",
-        tmp_path,
+        *("--out", tmp_path, "--method", "centre"),  # the faces are what is asked about
     )
     assert (status, err) == (0, "")
     assert said.startswith("reject")
@@ -296,7 +295,9 @@ def records(out):
     return [r for r in found if r["judge"] != "runtime"]
 
 
-def test_evaluate_judges_and_goes_on_where_it_stopped(faces, tmp_path, capsys):
+def test_evaluate_judges_and_goes_on_where_it_stopped(faces, tmp_path, capsys, monkeypatch):
+    # What makes a model ready has tests of its own, and takes longer than these few images.
+    monkeypatch.setattr("fggb_jax.attribution.embedding_pass.FEW", 10**6)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     asked = ("--methods", "gradient,occlusion,centre", "--metrics", "deletion_insertion")
     status, said, err = evaluate(capsys, faces, whole, *asked)
@@ -469,6 +470,7 @@ def measure_norms(capsys, faces, *images, model="small.onnx"):
     return run(capsys, *command)
 
 
+@pytest.mark.slow  # test_norms and test_calibrate measure smaller networks
 def test_measured_norms_are_the_calibrated_ones(faces, pairs, tmp_path, capsys):
     signed = ("--json", "--gradient", "signed", "--norms", "calibrated", "--out", tmp_path / "out")
     status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", *signed)

@@ -26,12 +26,10 @@ def default_model(dlib_proto):
     return fx.load_model("dlib-resnet-v1")
 
 
+@pytest.mark.slow  # `fggb demo` decides the same pairs, and is tried always
 @pytest.mark.parametrize(
     ("gallery", "decision", "cosine"),
-    [
-        ("biden", "reject", 0.8139),
-        pytest.param("obama_b", "accept", 0.9674, marks=pytest.mark.slow),
-    ],
+    [("biden", "reject", 0.8139), ("obama_b", "accept", 0.9674)],
 )
 def test_the_sample_portraits_are_told_apart(default_model, gallery, decision, cosine):
     faces = [samples.chip(name, default_model.card) for name in ("obama_a", gallery)]
@@ -93,6 +91,7 @@ def test_bfloat16_is_coarser_and_says_so(tiny, pair):
         assert 1e-5 < np.linalg.norm(a - b) / np.linalg.norm(a) < 0.03
 
 
+@pytest.mark.slow  # test_pullback has the type on smaller networks
 def test_a_converted_network_runs_in_bfloat16():
     proto = networks.iresnet((1, 1, 1, 1), width=4, dimension=8)
     card = fx.Card("small", size=(112, 112), mean=(0.5,) * 3, std=(0.5,) * 3, threshold=0.5)

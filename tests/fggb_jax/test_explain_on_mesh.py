@@ -61,7 +61,7 @@ def test_eight_devices(one_device, tmp_path):
         np.testing.assert_array_equal(found["1"], one_device)  # the engine of CPUs
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_processes_share_the_pairs(one_device, tmp_path, devices):
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -99,7 +99,7 @@ SLOW = pytest.mark.slow
     [  # every exporter, and every network; the other combinations too with `-m slow`
         ("iresnet18", False, 11),
         pytest.param("iresnet18", True, 18, marks=SLOW),
-        ("iresnet18", True, 20),
+        pytest.param("iresnet18", True, 20, marks=SLOW),
         pytest.param("iresnet50", False, 11, marks=SLOW),
         pytest.param("iresnet50", True, 18, marks=SLOW),
         pytest.param("iresnet50", True, 20, marks=SLOW),
@@ -158,7 +158,7 @@ def test_other_families_equal_onnxruntime(name, dynamo, opset):
             assert_close(ours, theirs, relative=TOLERANCE)
 
 
-@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+@pytest.mark.parametrize("form", ["QDQ", pytest.param("QOperator", marks=SLOW)])
 def test_a_quantised_mobilefacenet_follows_onnxruntimes(form, model_file, tmp_path):
     """To the integer, until a sum that is nearly a half rounds the other way; that spreads."""
     quantization = pytest.importorskip("onnxruntime.quantization")

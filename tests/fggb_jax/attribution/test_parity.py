@@ -139,8 +139,8 @@ class Case:
         return float(w.sum()), [self.ref.fold(rows, w, gradient) for rows in (rows_a, rows_b)]
 
 
-# dlib's compiles longest; `fx.explain` of it is tested by what it decides.
-WHOLE = [pytest.param(n, marks=pytest.mark.slow) if n.startswith("dlib") else n for n in CHANNELS]
+# The others compile longer; `fx.explain` of dlib's is tested by what it decides.
+WHOLE = [n if n == "mobilefacenet" else pytest.param(n, marks=pytest.mark.slow) for n in CHANNELS]
 
 
 @pytest.fixture(scope="module", params=WHOLE)
@@ -164,9 +164,10 @@ def test_maps_are_those_of_the_torch_loop(case, gradient):
             assert_close(ours.signed, theirs.signed(e.threshold))
 
 
-# One model is enough: the network is that of the raw embedding.
+# One model is enough: the network is that of the raw embedding, and tiny ones are tried always.
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["mobilefacenet"], indirect=True)
-@pytest.mark.parametrize("gradient", ["signed", pytest.param("magnitude", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gradient", ["signed", "magnitude"])
 def test_maps_through_the_normalization(case, gradient):
     e = fx.explain(case.model, *case.images, gradient=gradient, embedding="normalized")
     check(case, e, case.maps("float64", gradient, "normalized"))
@@ -194,6 +195,7 @@ def test_the_loop_is_its_parts(ref, dlib_proto):
     assert_close(pair.b.q, faces[1].q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["dlib-resnet-v1"], indirect=True)
 def test_the_gates_see_a_small_error(case):
     """Averaging a signed gradient over RGB before it is normalised is wrong by little."""

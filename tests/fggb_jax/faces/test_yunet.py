@@ -129,6 +129,7 @@ def test_decoding():
         np.testing.assert_allclose(found, [e[i] for e in expected], rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_landmarks_move_less_with_the_photographs_scale_than_opencvs_do(plain, refining):
     """Photographs made smaller by 7 % at a time; the eyes are some 70 pixels apart."""
     wander = {plain: [], refining: []}
