@@ -52,6 +52,9 @@ def run(capsys, *arguments):
     return status or 0, out, err
 
 
+QUICK = ("--method", "centre")  # where the map is not what is asked about
+
+
 def explain(capsys, faces, probe, gallery, *more, model="small.onnx"):
     return run(
         capsys,
@@ -125,7 +128,7 @@ def test_json_is_the_result_alone(faces, tmp_path, capsys):
 def test_another_size_is_resized_with_a_note(faces, tmp_path, capsys):
     Image.open(faces / "biden.png").resize((224, 224)).save(tmp_path / "large.png")
     status, _, err = explain(
-        capsys, faces, "obama_a.png", tmp_path / "large.png", "--out", tmp_path / "out"
+        capsys, faces, "obama_a.png", tmp_path / "large.png", "--out", tmp_path / "out", *QUICK
     )
     assert status == 0
     assert "note:" in err
@@ -135,7 +138,7 @@ def test_another_size_is_resized_with_a_note(faces, tmp_path, capsys):
 def test_grey_is_used_with_a_note(faces, tmp_path, capsys):
     Image.open(faces / "biden.png").convert("L").save(tmp_path / "grey.png")
     status, _, err = explain(
-        capsys, faces, "obama_a.png", tmp_path / "grey.png", "--out", tmp_path / "out"
+        capsys, faces, "obama_a.png", tmp_path / "grey.png", "--out", tmp_path / "out", *QUICK
     )
     assert status == 0
     assert "grey converted to RGB" in err
@@ -185,7 +188,7 @@ def test_faces_are_found_in_photographs(dlib_proto, photographs, tmp_path, capsy
         "explain",
         photographs / "obama_a.png",
         photographs / "biden.png",
-        *("--out", tmp_path, "--method", "centre"),  # the faces are what is asked about
+        *("--out", tmp_path, *QUICK),
     )
     assert (status, err) == (0, "")
     assert said.startswith("reject")
@@ -214,8 +217,7 @@ def test_given_landmarks_need_no_detector(faces, photographs, tmp_path, capsys):
         tmp_path / "placed.onnx",
         "--landmarks",
         tmp_path / "landmarks.json",
-        "--out",
-        tmp_path / "out",
+        *("--out", tmp_path / "out", *QUICK),
     )
     assert (status, err) == (0, "")
     maps = np.load(tmp_path / "out" / "maps.npz")
@@ -523,7 +525,8 @@ def test_pairs_without_labels_cannot_be_verified(faces, capsys):
 
 def test_a_folder_that_cannot_be_written_is_named(faces, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", "--out", tmp_path / "file")
+    out = ("--out", tmp_path / "file")
+    status, _, err = explain(capsys, faces, "obama_a.png", "biden.png", *out, *QUICK)
     assert status == 1
     assert "cannot write to" in err
 
