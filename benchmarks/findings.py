@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ import numpy as np
 from common import MODELS, in_reach, model_file, shared_data, table, write
 
 from fggb_jax.data.pairs import read_pairs
-from fggb_jax.evaluation import evaluate, judgement  # noqa: F401  evaluate registers the judges
+from fggb_jax.evaluation import judgement
 from fggb_jax.evaluation.evaluate import RECORDS, RUN, read_records
-from fggb_jax.evaluation.map_table import runtimes, score_matrix
-from fggb_jax.evaluation.paired import differences, means
+from fggb_jax.evaluation.map_table import Summary, cell, runtimes, score_matrix, summaries
+from fggb_jax.evaluation.paired import differences
 
 SIGNED = "fggb:gradient=signed:norms=equal"
 SHORT = (  # what all judges are given: 54 forward passes a map
@@ -47,6 +48,7 @@ DELETION = (
 STAGES = ((SHORT, ("ground_truth", *DELETION)), (LONG, ("ground_truth",)))
 RIVALS = ("occlusion", "fggb", "fggb:smooth=6", f"{SIGNED}:smooth=6", "centre")
 OURS = "half_hidden"
+QUESTIONS = ("dissimilarity_auprc", "similarity_auprc")  # on which ours is compared with them
 
 
 def judge(model: str, out: Path, limit: int) -> None:
@@ -73,19 +75,27 @@ def summary(folder: Path) -> dict[str, Any]:
     run = json.loads((folder / RUN).read_text("utf-8"))
     records, pairs = read_records(folder / RECORDS), len(run["names"])
     late = late_pairs(run["names"])
-    methods = list(dict.fromkeys(r["method"] for r in records))
-    scores = {}
-    for name in ("ground_truth", *DELETION):
-        for score, better in judgement.find(name).scores.items():
-            values = score_matrix(records, name, score, methods, pairs)
-            scores[score] = {
-                "all": intervals(values, methods),
-                "late": intervals(values[:, late], methods),
-                "ours_less": compared(values[:, late], methods),
-                "better": better,
-            }
-    cost = runtimes(records, methods, pairs)
-    return {"threshold": run["threshold"], "pairs": pairs, "scores": scores, "cost": cost}
+    judged = {r["method"] for r in records}
+    methods = [m for m in LONG if m in judged]
+    judges = [judgement.find(name) for name in ("ground_truth", *DELETION)]
+    by_score: dict[str, Any] = {}
+    for by_judge in summaries(records, judges, methods, pairs).values():
+        by_score |= by_judge
+    less = {
+        score: compared(
+            score_matrix(records, "ground_truth", score, methods, pairs)[:, late], methods
+        )
+        for score in QUESTIONS
+    }
+    return {
+        "pairs": pairs,
+        "scores": {
+            score: {method: asdict(one) for method, one in by_method.items()}
+            for score, by_method in by_score.items()
+        },
+        "less": less,
+        "cost": runtimes(records, methods, pairs),
+    }
 
 
 def late_pairs(names: Sequence[str]) -> np.ndarray:
@@ -100,17 +110,6 @@ def late_pairs(names: Sequence[str]) -> np.ndarray:
         for place, pair in enumerate(kind.tolist()):
             late[listed.name(pair)] = place >= len(kind) // 2
     return np.array([late[name] for name in names])
-
-
-def intervals(values: np.ndarray, methods: Sequence[str]) -> dict[str, list[float]]:
-    """Method → mean, the ends of its 95 % interval, and of how many pairs."""
-    found = means(values)
-    rows = zip(found.mean, found.low, found.high, found.pairs, strict=True)
-    return {
-        method: [float(x) for x in row]
-        for method, row in zip(methods, rows, strict=True)
-        if row[3] > 0
-    }
 
 
 def compared(values: np.ndarray, methods: Sequence[str]) -> dict[str, list[float]]:
@@ -130,31 +129,18 @@ def text(found: Mapping[str, Any]) -> str:
     parts = []
     for title, columns in TABLES.items():
         header = ("method", *(f"{m}: {short}" for m in found for short in columns))
-        names = dict.fromkeys(n for one in found.values() for n in listed(one, columns))
-        rows = [
-            (f"`{n}`", *(cell(one, s, n) for one in found.values() for s in columns.values()))
-            for n in names
-        ]
+        scores = [summarized(one, score) for one in found.values() for score in columns.values()]
+        names = [m for m in LONG if any(m in by_method for by_method in scores)]
+        rows = [(f"`{n}`", *(cell(by_method, n) for by_method in scores)) for n in names]
         parts.append(f"### {title}\n\n{table(header, rows)}")
     parts.append(f"### `{OURS}` less others, pairs nobody had looked at\n\n{gains(found)}")
     parts.append(f"### Cost of a map\n\n{costs(found)}")
     return "\n\n".join(parts)
 
 
-def listed(one: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
-    """The methods that have some of these scores, in the order of `LONG`."""
-    measured = {m for s in columns.values() for m in one["scores"][s]["all"]}
-    return [m for m in LONG if m in measured]
-
-
-def cell(one: Mapping[str, Any], score: str, method: str) -> str:
-    if (row := one["scores"][score]["all"].get(method)) is None:
-        return "–"
-    mean, low, high, count = row
-    digits = 1 if abs(mean) >= 10 else 3
-    most = max(r[3] for r in one["scores"][score]["all"].values())
-    fewer = f" (n={count:.0f})" if count < most else ""
-    return f"{mean:.{digits}f} ± {(high - low) / 2:.{digits}f}{fewer}"
+def summarized(one: Mapping[str, Any], score: str) -> dict[str, Summary]:
+    """Method → its summary, of a recognizer's results."""
+    return {m: Summary(**row) for m, row in one["scores"].get(score, {}).items()}
 
 
 def gains(found: Mapping[str, Any]) -> str:
@@ -162,8 +148,7 @@ def gains(found: Mapping[str, Any]) -> str:
     header = ("recognizer", "score", *(f"less `{rival}`" for rival in RIVALS))
     rows = []
     for model, one in found.items():
-        for score in ("dissimilarity_auprc", "similarity_auprc"):
-            less = one["scores"][score]["ours_less"]
+        for score, less in one["less"].items():
             cells = [
                 f"{r[0]:+.3f} [{r[1]:+.3f}, {r[2]:+.3f}]" if (r := less.get(rival)) else "–"
                 for rival in RIVALS

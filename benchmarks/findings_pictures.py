@@ -6,14 +6,13 @@
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from common import RESULTS, ROOT
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from method_pictures import strip
+from PIL import Image
 
 import fggb_jax as fx
 from fggb_jax.data import samples
@@ -25,9 +24,8 @@ from fggb_jax.report.colors import composite as overlaid
 OUT = ROOT / "docs" / "images" / "findings"
 QUESTIONS = {"dissimilarity_auprc": "where it differs", "similarity_auprc": "where it agrees"}
 COLORS = ("#1f5f99", "#c2571a", "#2f7d5b")
-SEED = 5  # of the region: the first that covers both eyes
+SEED = 5  # of the region: it should cover features, here an eye and the nose
 SHOWN = ("fggb", "gradient", "gradcam", "occlusion", "half_hidden")
-GAP, LINE = 6, 22
 OUTLINE = (20, 160, 60)
 
 
@@ -38,13 +36,15 @@ def dots(found: dict[str, Any]) -> Figure:
     for ax, (score, title) in zip(
         figure.subplots(1, 2, sharey=True), QUESTIONS.items(), strict=True
     ):
-        every = {m: one["scores"][score]["all"] for m, one in models.items()}
+        every = {m: one["scores"][score] for m, one in models.items()}
         names = [n for n in next(iter(every.values())) if all(n in rows for rows in every.values())]
-        mean = {n: np.mean([rows[n][0] for rows in every.values()]) for n in names}
+        mean = {n: np.mean([rows[n]["mean"] for rows in every.values()]) for n in names}
         if ax.get_subplotspec().is_first_col():
             order = sorted(names, key=mean.__getitem__)
         for i, (model, rows) in enumerate(every.items()):
-            center, low, high = np.array([rows[n][:3] for n in order]).T
+            center, low, high = (
+                np.array([rows[n][key] for n in order]) for key in ("mean", "low", "high")
+            )
             y = np.arange(len(order)) + 0.2 * (1 - i)
             error = (center - low, high - center)
             ax.errorbar(center, y, xerr=error, fmt="o", ms=4, lw=1, color=COLORS[i], label=model)
@@ -65,33 +65,26 @@ def example() -> Image.Image:
     a, b, other = (samples.chip(n, model.card) / np.float32(255) for n in samples.NAMES)
     case = Case(model, a, b, True, model.card.threshold, other[None], (a + b + other) / 3, SEED)
     made = composite(case)
-    height, width, _ = a.shape
-    columns = len(SHOWN) + 2
-    size = (columns * (width + GAP) - GAP, 2 * (height + LINE))
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 13)
     edge = outline(made.region)
-    for row, partner in enumerate((b, other)):
-        tiles = [
-            (made.image * 255).round().astype(np.uint8),
-            (partner * 255).round().astype(np.uint8),
-        ]
-        titles = ["probe, with a stranger's region", ("the same person", "the stranger")[row]]
+    rows = []
+    for partner, who in ((b, "the same person"), (other, "the stranger")):
+        tiles = [marked(eight_bits(made.image), edge), eight_bits(partner)]
         for name in SHOWN:
             options = {"forwards": 64} if name == "occlusion" else {}
             e = fx.explain(model, made.image, partner, method=name, **options)
-            panel = panels(e)["signed"]["probe"]
-            tiles.append(overlaid(beneath(e, "probe"), panel.overlay()))
-            titles.append(name)
-        for i, (tile, title) in enumerate(zip(tiles, titles, strict=True)):
-            tile = tile.copy()
-            if i != 1:
-                tile[edge] = OUTLINE
-            at = i * (width + GAP), row * (height + LINE)
-            sheet.paste(Image.fromarray(tile), (at[0], at[1] + LINE))
-            draw.text((at[0], at[1] + 2), title if i else "probe", "#1b1d21", font)
-    return sheet
+            overlay = panels(e)["signed"]["probe"].overlay()
+            tiles.append(marked(overlaid(beneath(e, "probe"), overlay), edge))
+        rows.append(strip(tiles, ("probe", who, *SHOWN)))
+    return Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    return (image * 255).round().astype(np.uint8)
+
+
+def marked(picture: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """A picture with the outline of the region."""
+    return np.where(edge[..., None], np.uint8(OUTLINE), picture)
 
 
 def outline(region: np.ndarray) -> np.ndarray:

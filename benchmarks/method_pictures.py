@@ -8,9 +8,11 @@ can be told so.
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from common import ROOT
 from PIL import Image, ImageDraw, ImageFont
 
@@ -49,6 +51,11 @@ def picture(found: dict[str, fx.Explanation]) -> Image.Image:
         tiles += [e.gallery_image, composite(beneath(e, "probe"), panel.overlay())]
         text = f"cos {e.cosine:.3f} {sign} {e.threshold:.3f}"
         lines += [PARTNERS[partner], f"{text}: empty" if panel.empty else text]
+    return strip(tiles, lines)
+
+
+def strip(tiles: Sequence[np.ndarray], lines: Sequence[str]) -> Image.Image:
+    """Pictures (H, W, 3) uint8 of one size side by side, a line of text above each."""
     height, width, _ = tiles[0].shape
     sheet = Image.new("RGB", (len(tiles) * (width + GAP) - GAP, height + LINE), "white")
     draw = ImageDraw.Draw(sheet)

@@ -290,9 +290,11 @@ def findings() -> str:
     text = (RESULTS / "findings.md").read_text("utf-8").rpartition("\n\n")[0]
     listed = []
     for model, found in load("findings")["models"].items():
-        genuine = max(row[3] for row in found["scores"]["similarity_auprc"]["all"].values())
-        every = max(row[3] for row in found["scores"]["deletion_black"]["all"].values())
-        listed.append(f"{model} {genuine:.0f} and {every - genuine:.0f}")
+        genuine, every = (
+            max(row["pairs"] for row in found["scores"][score].values())
+            for score in ("similarity_auprc", "deletion_black")
+        )
+        listed.append(f"{model} {genuine} and {every - genuine}")
     return f"Genuine and impostor pairs that were judged: {'; '.join(listed)}.\n\n{text}"
 
 

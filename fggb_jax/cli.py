@@ -332,6 +332,8 @@ def evaluate(
         found = write_results(out, study, specs, judges, records, run)
     for record in found["errors"]:
         _note(f"{record['method']}, {record['judge']}, pair {record['pair']}: {record['error']}")
+    if found["errors"]:
+        _note("all other results are in the tables; the same command tries those again")
     if as_json:
         results.print_json(json.dumps(found))
     else:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.embedding_pass import Make, Progress, batches, embed_in_batches
+from fggb_jax.attribution.embedding_pass import Make, Progress, batches, embed_many
 from fggb_jax.attribution.jacobian import in_threads
 from fggb_jax.attribution.memory import Plan, limits, plan_images
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
@@ -38,8 +38,7 @@ class Comparison:
         forwards: how many images were embedded so far, this pair's two not counted.
         backwards: how many of these were pulled back.
 
-    `embed_all` embeds many images; the default compiles nothing new, as one explanation likes it,
-    and an evaluation brings `embed_many`.
+    `embed_all` is `embed_many`, or what is called as it is.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Comparison:
         memory: int | None = None,
         progress: Progress | None = None,
         embeddings: Float[np.ndarray, "2 N"] | None = None,
-        embed_all: Callable[..., Float[np.ndarray, "K N"]] = embed_in_batches,
+        embed_all: Callable[..., Float[np.ndarray, "K N"]] = embed_many,
     ) -> None:
         self.model, self.image, self.partner, self.threshold = model, image, partner, threshold
         self.memory, self.progress, self._embed_all = memory, progress, embed_all

@@ -1,7 +1,7 @@
 """Many images embedded: what methods and judges ask of a model most.
 
-On a CPU a `FaceModel` is made ready for it. What depends on its parameters alone, kernels with the
-normalizations beside them and Winograd's transforms of these, is computed once for a model. The
+On a CPU a `FaceModel` can be made ready for it. What depends on its parameters alone, kernels with
+the normalizations beside them and Winograd's transforms of these, is computed once for a model. The
 rest is one program of a few images, which stay in the processor's cache; it goes to as many threads
 as there are cores, since XLA alone keeps them busy in large matrix products only.
 
@@ -36,7 +36,7 @@ from onnx2jax.lowering.conv import Form
 Progress = Callable[[int, int], None]
 Make = Callable[[slice], Any]  # which of them → images (b, H, W, 3)
 
-TOGETHER = 4  # images of a CPU's program: of 1, 2, 4, 8 and 16 the best for small networks
+TOGETHER = 4  # images of a CPU's program: their activations should stay in its cache
 FEW = 2 * TOGETHER  # images that do not pay for another program
 
 
@@ -47,6 +47,7 @@ def embed_many(
     *,
     memory: int | None = None,
     progress: Progress | None = None,
+    prepared: bool = False,
 ) -> Float[np.ndarray, "K N"]:
     """The embeddings of K ≥ 1 images, in their order.
 
@@ -56,31 +57,20 @@ def embed_many(
         make: a slice of 0 … K → these images, (b, H, W, 3) in [0, 1]; called in order.
         memory: a budget in bytes for what is computed at once; that of `limits` where None.
         progress: called as progress(done, total) with counts of images.
+        prepared: whether so many images are still to come that a CPU's `FaceModel` had better be
+            made ready; that compiles a program, for half a minute where the network is large.
 
     Raises:
         OptionError: not even one image fits the budget.
     """
-    ready = None
-    if count > FEW and on_cpu() and isinstance(model, FaceModel):
+    if prepared and count > FEW and on_cpu() and isinstance(model, FaceModel):
         ready = _ready(model, memory)
-    if ready is None:
-        return embed_in_batches(model, count, make, memory=memory, progress=progress)
-    return np.concatenate([ready(make(part)) for part in parts(count, ready.at_once, progress)])
-
-
-def embed_in_batches(
-    model: Any,
-    count: int,
-    make: Make,
-    *,
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> Float[np.ndarray, "K N"]:
-    """As `embed_many`, by the model's own `embed`: nothing new is compiled."""
+        if ready is not None:
+            found = [ready(make(part)) for part in parts(count, ready.at_once, progress)]
+            return np.concatenate(found)
     face = jax.ShapeDtypeStruct((*model.card.size, 3), np.float32)
-    most = plan_images(model, face, memory)
-    found = batches(count, most, make, progress)
-    return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in found])
+    listed = batches(count, plan_images(model, face, memory), make, progress)
+    return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in listed])
 
 
 def batches(

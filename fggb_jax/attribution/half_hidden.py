@@ -29,11 +29,11 @@ So, for the face I, the face E blurred until its features are gone, and the part
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from fggb_jax.attribution.comparison import Comparison
+from fggb_jax.attribution.integrated_gradients import added
 from fggb_jax.attribution.options import not_negative, whole
 from fggb_jax.attribution.perturbation import blurred
 from fggb_jax.attribution.registry import face_method
@@ -77,23 +77,8 @@ def half_hidden(
     blur = BLUR * height if blur is None else not_negative("blur", blur)
     half = random_grids(c.size, rounds, cells, 0.5, seed)[:]
     masks = np.concatenate([half, 1 - half])
-    hidden = blurred(c.image, blur)
-    # The last one is the mixture of both faces: one mask more, and another face behind it.
-    behind = jnp.stack([hidden] * len(masks) + [c.partner])
-    shares = np.concatenate([masks, np.full((1, *c.size), 0.5, np.float32)])
-
-    def images(part: slice) -> Float[Array, "b H W 3"]:
-        share = jnp.asarray(shares[part])[..., None]
-        return c.image[None] + share * (behind[part] - c.image[None])
-
-    weights = np.concatenate([masks / rounds, np.full((1, *c.size), swap, np.float32)])
-    count = len(masks) + (swap > 0)
-    total = np.zeros(c.size, np.float32)
-    done = 0
-    for _, gradients in c.gradients(count, images):
-        part = slice(done, done + len(gradients))
-        ways = np.asarray(c.image[None] - behind[part])
-        added = (ways * np.asarray(gradients)).sum(-1)
-        total += (weights[part] * added).sum(0)
-        done += len(gradients)
+    total = (masks * added(c, blurred(c.image, blur), masks)).sum(0) / rounds
+    if swap > 0:
+        (mixed,) = added(c, c.partner, np.full((1, 1, 1), 0.5, np.float32))
+        total += np.float32(swap) * mixed
     return smooth(total, sigma)

@@ -36,14 +36,27 @@ def integrated_gradients(
         OptionError: no steps, another baseline.
     """
     whole("steps", steps, 1)
-    start = fill_of(c.image, baseline)
-    way = c.image - start
+    shares = (np.arange(steps, dtype=np.float32) + 0.5) / steps
+    return added(c, fill_of(c.image, baseline), shares[:, None, None]).mean(0)
 
-    def points(part: slice) -> Float[Array, "b H W 3"]:
-        share = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5) / steps
-        return start[None] + jnp.asarray(share, way.dtype)[:, None, None, None] * way[None]
 
-    total = np.zeros(c.image.shape, np.float32)
-    for _, gradients in c.gradients(steps, points):
-        total += np.asarray(gradients).sum(0)
-    return (np.asarray(way) * total / steps).sum(-1)
+def added(
+    c: Comparison, end: Float[Array, "H W 3"], shares: Float[np.ndarray, "K ? ?"]
+) -> Float[np.ndarray, "K H W"]:
+    """What pixels add over another image, to first order, at mixtures X of the two.
+
+    Args:
+        c: the image I, and what it is compared with.
+        end: the other one, E.
+        shares: how much of E is in each mixture, of all pixels or of each.
+
+    Returns:
+        Σ_RGB (I − E) · g(I + share·(E − I)) for each, with the gradient g of the cosine.
+    """
+    way = c.image - end
+
+    def mixtures(part: slice) -> Float[Array, "b H W 3"]:
+        return c.image[None] - jnp.asarray(shares[part])[..., None] * way[None]
+
+    pulled = c.gradients(len(shares), mixtures)
+    return np.concatenate([(np.asarray(way) * np.asarray(g)).sum(-1) for _, g in pulled])

@@ -69,9 +69,21 @@ def channel_values(
         kind: "norm", "magnitude", "signed" or "gradient".
         memory: a budget in bytes, as of `fggb`; the result is not counted.
     """
-    plan = plan_walk(model, "raw", kind, memory, image.dtype)
-    z, steps = forward(model, image, plan, "raw", kind)
-    return pull_channels(steps, jnp.eye(len(z), dtype=z.dtype), image.shape, plan, kind)
+    return embedded_channels(model, image, "raw", kind, memory=memory)[1]
+
+
+def embedded_channels(
+    model: FaceModel,
+    image: Float[Array, "H W 3"],
+    embedding: Embedding,
+    kind: Kind,
+    *,
+    memory: int | None = None,
+) -> tuple[Float[Array, " N"], Float[Array, "N ..."]]:
+    """The embedding, and `channel_values` of it."""
+    plan = plan_walk(model, embedding, kind, memory, image.dtype)
+    z, steps = forward(model, image, plan, embedding, kind)
+    return z, pull_channels(steps, jnp.eye(len(z), dtype=z.dtype), image.shape, plan, kind)
 
 
 def forward(model: FaceModel, image: Array, plan: Plan, embedding: Embedding, kind: Kind) -> Any:

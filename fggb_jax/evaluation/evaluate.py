@@ -301,8 +301,8 @@ def spread(count: int) -> list[int]:
         >>> spread(6)
         [0, 4, 2, 1, 5, 3]
     """
-    bits = max(count - 1, 0).bit_length()
-    reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)) if bits else range(1)
+    bits = (count - 1).bit_length() or 1
+    reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits))
     return [i for i in reversed_bits if i < count]
 
 
@@ -362,8 +362,8 @@ def resume(folder: Path, run: Mapping[str, Any]) -> list[Record]:
         disk.write(path, io.BytesIO(text.encode()))
     elif (before := path.read_text("utf-8")) != text:
         raise OptionError(
-            f"{folder} has a run with other {_changed(before, run)}: give another --out, or go on "
-            f"with what {path} says"
+            f"{folder} has a run with other {_changed(before, run)}: give another --out, or, to go "
+            f"on with that run, the settings that {path} says it had"
         )
     return read_records(folder / RECORDS)
 

@@ -103,7 +103,7 @@ class Case:
 
 def embedded(model: Any, images: Float[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B N"]:
     """Embed any number of images, one or more, as many at once as the model's device likes."""
-    return embed_many(model, len(images), lambda part: images[part])
+    return embed_many(model, len(images), lambda part: images[part], prepared=True)
 
 
 @dataclass(frozen=True)

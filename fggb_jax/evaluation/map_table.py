@@ -157,7 +157,7 @@ def tables(
         scores = [s for s in judge.scores if s in summary[judge.name]]
         arrows = {"higher": "↑", "lower": "↓"}
         header = ("method", *(f"{s.replace('_', ' ')} {arrows[judge.scores[s]]}" for s in scores))
-        rows = [(f"`{m}`", *(_cell(summary[judge.name][s], m) for s in scores)) for m in methods]
+        rows = [(f"`{m}`", *(cell(summary[judge.name][s], m) for s in scores)) for m in methods]
         found.append(Table(judge.title, header, tuple(rows) if scores else ()))
     header = ("method", "seconds a map", "forward passes", "backward passes")
     header += ("similarity empty", "dissimilarity empty")
@@ -182,7 +182,7 @@ def markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join([NOTE, *parts]) + "\n"
 
 
-def _cell(by_method: Mapping[str, Summary], method: str) -> str:
+def cell(by_method: Mapping[str, Summary], method: str) -> str:
     """A mean, and of how many pairs where other methods have more: theirs is then no fair rival."""
     if (found := by_method.get(method)) is None:
         return "–"

@@ -30,8 +30,8 @@ class Remembered:
         count: int,
         make: Make,
         *,
-        memory: int | None = None,
         progress: Progress | None = None,
+        **how: Any,
     ) -> Float[np.ndarray, "K N"]:
         """As `embed_many`; a model's id must not be given to another one as long as this lives."""
         found = []
@@ -41,7 +41,9 @@ class Remembered:
             new = {key: i for i, key in enumerate(keys) if key not in self._known}
             if new:
                 wanted = images[list(new.values())]
-                z = embed_many(model, len(wanted), lambda part, x=wanted: x[part], memory=memory)
+                z = embed_many(
+                    model, len(wanted), lambda part, x=wanted: x[part], prepared=True, **how
+                )
                 self._known.update(zip(new, z, strict=True))
             found += [self._known[key] for key in keys]
             if len(self._known) > KEPT:

@@ -20,7 +20,7 @@ from fggb_jax.attribution.fggb import check, coefficients
 from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.attribution.memory import limits
 from fggb_jax.attribution.norms import is_exact
-from fggb_jax.attribution.walk import forward, plan_walk, pull_channels
+from fggb_jax.attribution.walk import embedded_channels
 
 SHARE = 1 / 4  # of the memory budget, for maps that wait
 
@@ -82,11 +82,11 @@ class Walks:
             self.saved += self._walked[key].seconds
             return self._walked[key]
         start = time.perf_counter()
-        plan = plan_walk(model, embedding, gradient, self.memory)
-        z, steps = forward(model, jnp.asarray(image), plan, embedding, gradient)
-        seeds = jnp.eye(len(z), dtype=z.dtype)
-        maps = np.asarray(pull_channels(steps, seeds, image.shape, plan, gradient))
-        walked = Walked(np.asarray(z), maps, time.perf_counter() - start)
+        found = embedded_channels(
+            model, jnp.asarray(image), embedding, gradient, memory=self.memory
+        )
+        z, maps = map(np.asarray, found)
+        walked = Walked(z, maps, time.perf_counter() - start)
         self._walked[key] = walked
         budget = limits().budget if self.memory is None else self.memory
         while len(self._walked) > 1 and len(self._walked) * maps.nbytes > SHARE * budget:

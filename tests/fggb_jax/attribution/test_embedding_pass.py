@@ -24,7 +24,7 @@ def images(count, size=tiny.SIZE):
 
 
 def embedded(model, faces, **how):
-    return embed_many(model, len(faces), lambda part: faces[part], **how)
+    return embed_many(model, len(faces), lambda part: faces[part], prepared=True, **how)
 
 
 def unprepared(monkeypatch):

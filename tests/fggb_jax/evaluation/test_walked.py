@@ -3,6 +3,7 @@ import pytest
 
 import fggb_jax as fx
 import tiny
+from fggb_jax.attribution import walk
 from fggb_jax.evaluation import walked
 from fggb_jax.evaluation.map_maker import MapMaker
 from fggb_jax.evaluation.method_spec import MethodSpec
@@ -15,8 +16,8 @@ FACES = tiny.faces(4).astype(np.float32) / 255
 @pytest.fixture
 def pulled(monkeypatch):
     """The images whose channels are pulled back."""
-    calls, pull = [], walked.pull_channels
-    monkeypatch.setattr(walked, "pull_channels", lambda *a: calls.append(1) or pull(*a))
+    calls, pull = [], walk.pull_channels
+    monkeypatch.setattr(walk, "pull_channels", lambda *a: calls.append(1) or pull(*a))
     return calls
 
 
