@@ -51,17 +51,18 @@ OURS = "half_hidden"
 QUESTIONS = ("dissimilarity_auprc", "similarity_auprc")  # on which ours is compared with them
 
 
-def judge(model: str, out: Path, limit: int) -> None:
-    """All stages for a recognizer."""
+def judge(
+    model: str, methods: Sequence[str], metrics: Sequence[str], out: Path, limit: int
+) -> None:
+    """A stage for a recognizer."""
     name = model if model == MODELS[0] else str(model_file(model))
-    for methods, metrics in STAGES:
-        command = [
-            *(sys.executable, "-c", "from fggb_jax.cli import main; main()", "evaluate"),
-            *(str(shared_data() / "lfw" / "pairs.csv"), "--model", name),
-            *("--methods", ",".join(methods), "--metrics", ",".join(metrics)),
-            *("--limit", str(limit), "--out", str(out / model)),
-        ]
-        subprocess.run(command, check=False)  # 1 where a photograph has no face
+    command = [
+        *(sys.executable, "-c", "from fggb_jax.cli import main; main()", "evaluate"),
+        *(str(shared_data() / "lfw" / "pairs.csv"), "--model", name),
+        *("--methods", ",".join(methods), "--metrics", ",".join(metrics)),
+        *("--limit", str(limit), "--out", str(out / model)),
+    ]
+    subprocess.run(command, check=False)  # 1 where a photograph has no face
 
 
 def report(out: Path) -> None:
@@ -206,6 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--report", action="store_true", help="write the results of what is there")
     asked = parser.parse_args()
     if not asked.report:
-        for model in in_reach(asked.models):
-            judge(model, asked.out, asked.limit)
+        for methods, metrics in STAGES:
+            for model in in_reach(asked.models):
+                judge(model, methods, metrics, asked.out, asked.limit)
     report(asked.out)

@@ -281,7 +281,7 @@ def evaluate(
     ] = None,
     threshold: ThresholdOption = "auto",
     forwards: Annotated[
-        int, typer.Option(min=0, help="Forward passes of a black-box map; 0: as published.")
+        int, typer.Option(min=0, help="Passes of a black-box map, and of FAME's; 0: as published.")
     ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     images: ImagesOption = None,

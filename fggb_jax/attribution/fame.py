@@ -49,6 +49,7 @@ def fame(
     step: float = 1 / 255,
     stop: float = 0.01,
     sigma: float | None = None,
+    forwards: int | None = None,
 ) -> Float[np.ndarray, "H W"]:
     """Where the face is repainted to lose its match, less where to gain one; grey levels in [0, 1].
 
@@ -62,13 +63,16 @@ def fame(
         stop: a way ends where the cosine is that near to its end; as in the authors' code.
         sigma: of the blur, in pixels, edges repeated; where None theirs, 7.7 in a face of 112, and
             in proportion in another.
+        forwards: at most so many passes, those of both ways together, by fewer and longer steps
+            that lead as far; `steps` of `step` where None.
 
     Returns:
         (H, W). A way that has no step to go gives 0: there is no match to lose where the cosine is
         below `stop`, and none to gain between equal images.
 
     Raises:
-        OptionError: another part, no steps, a negative step, stop or sigma.
+        OptionError: another part, no steps, a negative step, stop or sigma, or less than a pass
+            for each way.
     """
     sigma = SIGMA * c.size[0] if sigma is None else sigma
     one_of("part", part, get_args(Part))
@@ -77,6 +81,9 @@ def fame(
         not_negative(name, value)
 
     signs = {"both": (-1, 1), "similarity": (-1,), "dissimilarity": (1,)}[part]
+    if forwards is not None:
+        fewer = min(whole("forwards", forwards, len(signs)) // len(signs), steps)
+        steps, step = fewer, step * steps / fewer
     total = np.zeros(c.size, np.float32)
     for sign, after in _walked(c, signs, steps, step, stop).items():
         change = np.abs((np.asarray(after) - np.asarray(c.image)) @ GREY)

@@ -139,7 +139,7 @@ def chosen(
         methods: specs with commas between them; "all" stands for all methods whose maps are of
             pixels, and `VARIANTS`.
         metrics: names with commas between them, or "all".
-        forwards: forward passes of a black-box map; None: as published.
+        forwards: passes of a black-box map, and of FAME's; None: as published.
 
     Raises:
         OptionError: a name or option that does not exist, or one given twice, or a method whose
