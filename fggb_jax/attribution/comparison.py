@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.embedding_pass import Make, Progress, batches, embed_many
+from fggb_jax.attribution.gradient_pass import gradients_of, projected
 from fggb_jax.attribution.jacobian import in_threads
 from fggb_jax.attribution.memory import Plan, limits, plan_images
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
@@ -38,7 +39,8 @@ class Comparison:
         forwards: how many images were embedded so far, this pair's two not counted.
         backwards: how many of these were pulled back.
 
-    `embed_all` is `embed_many`, or what is called as it is.
+    `embed_all` is `embed_many`, or what is called as it is; `prepared` says of gradients what it
+    says of embeddings there.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Comparison:
         progress: Progress | None = None,
         embeddings: Float[np.ndarray, "2 N"] | None = None,
         embed_all: Callable[..., Float[np.ndarray, "K N"]] = embed_many,
+        prepared: bool = False,
     ) -> None:
         self.model, self.image, self.partner, self.threshold = model, image, partner, threshold
         self.memory, self.progress, self._embed_all = memory, progress, embed_all
+        self._prepared = prepared
         self.forwards = self.backwards = 0
         if embeddings is not None:
             self.embeddings = embeddings
@@ -138,12 +142,14 @@ class Comparison:
         return plan_walk(self.model, "raw", "gradient", self.memory, self.image.dtype)
 
     def _pulled_on_cpu(self, images: Array, target: Array) -> tuple[Any, Any]:
-        """Image by image, through the engine's prepared pullbacks."""
+        """By a model made ready, else image by image, through the engine's prepared pullbacks."""
+        if self._prepared and (ready := gradients_of(self.model, self.memory)) is not None:
+            return ready(np.asarray(images), target)
         plan = self._plan
 
         def one(i: int) -> tuple[Any, Any]:
             z, steps = forward(self.model, images[i], plan, "raw", "gradient")
-            value, cotangent = _projected(z, target)
+            value, cotangent = projected(z, target)
             shape = self.image.shape
             return value, pull_channels(steps, cotangent[None], shape, plan, "gradient")
 
@@ -161,22 +167,10 @@ def unit(z: Float[np.ndarray, "*B N"]) -> Float[np.ndarray, "*B N"]:
 
 
 @jax.jit
-def _projected(z: Float[Array, " N"], target: Float[Array, " N"]) -> tuple[Array, Array]:
-    """The unit embedding times the target, and the gradient of that with respect to z.
-
-    Both are 0 where the embedding is: as in `unit`, it is like nothing.
-    """
-    known = jnp.any(z != 0)
-    safe = jnp.where(known, z, 1)
-    value, gradient = jax.value_and_grad(lambda z: jnp.sum(z * target) / jnp.linalg.norm(z))(safe)
-    return jnp.where(known, value, 0), jnp.where(known, gradient, 0)
-
-
-@jax.jit
 def _pulled_together(model: Any, images: Array, target: Array) -> tuple[Array, Array]:
     def one(image: Array) -> tuple[Array, Array]:
         z, pull = pull_image(model, image, kind="gradient")
-        value, cotangent = _projected(z, target)
+        value, cotangent = projected(z, target)
         return value, pull(cotangent)
 
     return jax.vmap(one)(images)

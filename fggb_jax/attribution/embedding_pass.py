@@ -1,12 +1,7 @@
 """Many images embedded: what methods and judges ask of a model most.
 
-On a CPU a `FaceModel` can be made ready for it. What depends on its parameters alone, kernels with
-the normalizations beside them and Winograd's transforms of these, is computed once for a model. The
-rest is one program of a few images, which stay in the processor's cache; it goes to as many threads
-as there are cores, since XLA alone keeps them busy in large matrix products only.
-
-Elsewhere, and for a `BlackBox`, whose function may not be called by two threads at once, batches
-are as large as a memory budget allows.
+On a CPU a `FaceModel` can be made ready for it (`ready`). Elsewhere, and for a `BlackBox`, whose
+function may not be called by two threads at once, batches are as large as a memory budget allows.
 """
 
 from __future__ import annotations
@@ -20,17 +15,16 @@ from weakref import WeakKeyDictionary
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core as jex
 from jaxtyping import Float
 
 from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.jacobian import current_settings, in_threads
+from fggb_jax.attribution.jacobian import current_settings
 from fggb_jax.attribution.memory import described, plan_images, plan_threads, power_of_two
-from fggb_jax.attribution.pullback import Program, Pullback, divide, evaluate, results_of
+from fggb_jax.attribution.pullback import Pullback
+from fggb_jax.attribution.ready import FORMS, Traced, by_group, evaluated
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel
-from onnx2jax.lowering.channels_last import parameter, placed, read, run
 from onnx2jax.lowering.conv import Form
 
 Progress = Callable[[int, int], None]
@@ -112,36 +106,24 @@ class Ready:
     def __call__(self, images: Any) -> Float[np.ndarray, "B N"]:
         """The embeddings of one image or more, as of `FaceModel.embed`."""
         images = np.asarray(as_float(images, (None, *self._size, 3), self._name))
-        count = len(images)
-        # The last one again: another shape would compile anew.
-        images = np.pad(images, ((0, -count % TOGETHER), (0, 0), (0, 0), (0, 0)), "edge")
-
-        def one(start: int) -> np.ndarray:
-            return np.asarray(_run(self._program, images[start : start + TOGETHER]))
-
-        starts = range(0, len(images), TOGETHER)
-        # What compiles goes first and alone: two threads would compile the same twice.
-        found = [*in_threads(one, starts, self._threads, alone=int(not self._compiled))]
+        how = {"threads": self._threads, "compiled": self._compiled}
+        found = by_group(partial(evaluated, self._program), images, TOGETHER, **how)
         self._compiled = True
-        return np.concatenate(found)[:count]
-
-
-@jax.jit
-def _run(program: Pullback, images: Any) -> Any:
-    return program(images)
+        return found
 
 
 def _ready(model: FaceModel, memory: int | None) -> Ready | None:
     """The model made ready, once; None where its kernels do not fit the budget."""
     settings = tuple(current_settings().values())
     _, structure, shapes = described(model)
-    images = jax.ShapeDtypeStruct((TOGETHER, *model.card.size, 3), np.float32)
-    # As in `plan_walk`: these kernels are 4 times the plain ones, or 16/9. All are made by one
-    # program, which may take as much again.
-    for winograd, share in ((4, 1 / 4), (2, 1 / 2), (0, 1 / 2)):
-        traced = _traced(structure, shapes, images, Form(winograd=winograd), settings)
+    for form, share in FORMS:
+        traced = _traced(structure, shapes, model.card.size, form, settings)
         with contextlib.suppress(OptionError):
-            return _with_kernels(model, traced, plan_threads(traced.program, memory, share))
+            threads = plan_threads([traced.program], memory, share)
+            made = _READY.setdefault(model, {})
+            if traced not in made:
+                made[traced] = Ready(model, traced.of(model), threads)
+            return made[traced]
     return None
 
 
@@ -149,51 +131,19 @@ def _ready(model: FaceModel, memory: int | None) -> Ready | None:
 _READY: WeakKeyDictionary[FaceModel, dict[Any, Ready]] = WeakKeyDictionary()
 
 
-def _with_kernels(model: FaceModel, traced: Traced, threads: int) -> Ready:
-    made = _READY.setdefault(model, {})
-    if traced not in made:
-        kernels = traced.kernels(*jax.tree.leaves(model))
-        made[traced] = Ready(model, Pullback(traced.program, kernels, ()), threads)
-    return made[traced]
-
-
-class Traced:
-    """A program of a few images, and what makes its kernels; compared by identity.
-
-    Attributes:
-        program: images → embeddings; its kernels are not in it.
-        kernels: the leaves of a model → these.
-    """
-
-    def __init__(self, closed: jex.ClosedJaxpr) -> None:
-        self.program: Program = divide(closed.jaxpr)[1]
-        self.kernels = jax.jit(partial(results_of, closed, self.program.kernels))
-
-
 @lru_cache(maxsize=64)
 def _traced(
     structure: Any,
     shapes: tuple[jax.ShapeDtypeStruct, ...],
-    images: jax.ShapeDtypeStruct,
+    size: tuple[int, int],
     form: Form,
     settings: Any,  # what JAX's own caches distinguish as well
 ) -> Traced:
-    """All models of a structure, traced once, channels last and with folded kernels."""
+    """All models of a structure, traced once."""
 
     def plain(*arrays: Any) -> Any:
         *leaves, images = arrays
         return jax.vmap(structure.unflatten(leaves))(images).astype(jnp.float32)
 
-    closed = jax.make_jaxpr(plain)(*shapes, images)
-    early, late = divide(closed.jaxpr)
-    variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
-
-    def fast(*arrays: Any) -> Any:
-        values = dict(zip(variables, (*closed.consts, *arrays), strict=True))
-        evaluate(early, values)
-        inner = {v: parameter(values[v], tuple(range(v.aval.ndim))) for v in late.kernels}
-        inner[late.cotangent] = placed(arrays[-1])
-        run(late.eqns, inner, form=form, fold=True)
-        return read(inner, late.result).plain
-
-    return Traced(jax.make_jaxpr(fast)(*shapes, images))
+    images = jax.ShapeDtypeStruct((TOGETHER, *size, 3), np.float32)
+    return Traced(plain, shapes, [images], form)

@@ -105,11 +105,11 @@ def plan_steps(steps: Sequence[Pullback], count: int, budget: int | None, share:
     return Plan(chunks, threads, bytes=held + threads * _together(chunks, each))
 
 
-def plan_threads(program: Program, budget: int | None, share: float = 1) -> int:
-    """How many threads may have a prepared program in hand at a time.
+def plan_threads(programs: Sequence[Program], budget: int | None, share: float = 1) -> int:
+    """How many threads may have prepared programs in hand at a time.
 
     Args:
-        program: of a few images.
+        programs: of a few images, one after the other.
         budget: bytes for kernels and what is computed, on top of the network's parameters; that of
             `limits` where None.
         share: of the budget that kernels may take.
@@ -118,7 +118,7 @@ def plan_threads(program: Program, budget: int | None, share: float = 1) -> int:
         OptionError: not even one may.
     """
     budget = limits().budget if budget is None else int(budget)
-    held, each = _held_bytes(program), _step_bytes(program)
+    held, each = (sum(map(of, programs)) for of in (_held_bytes, _step_bytes))
     _refuse(max(held + each, int(held / share)), budget)
     return min(os.cpu_count() or 1, (budget - held) // each)
 
@@ -135,7 +135,7 @@ def _held_bytes(program: Program) -> int:
 @lru_cache(maxsize=1024)
 def _step_bytes(program: Program) -> int:
     """The peak of a prepared step for one cotangent, the result with it."""
-    return _peak(program, {program.cotangent}) + _bytes(program.result)
+    return _peak(program, set(program.arguments)) + sum(map(_bytes, program.outvars))
 
 
 def _fitting(each: Sequence[int], count: int, room: Sequence[int]) -> tuple[int, ...]:

@@ -32,30 +32,26 @@ WINOGRAD = Form(winograd=4)
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that jit finds it fast
 class Program:
-    """Equations from inputs to one output; `memory` reads it as it reads a jaxpr.
+    """Equations from arguments to results; `memory` reads it as it reads a jaxpr.
 
     Attributes:
         eqns: in order.
         kernels: the variables that come from the network's parameters alone.
         residuals: those that the image's forward pass has computed.
-        cotangent: the variable that the program is a function of.
-        result: its only output.
+        arguments: the variables that the program is a function of: a pullback's cotangent.
+        outvars: its results.
     """
 
     eqns: tuple[jex.JaxprEqn, ...]
     kernels: tuple[Any, ...]
     residuals: tuple[Any, ...]
-    cotangent: Any
-    result: Any
-
-    @property
-    def outvars(self) -> tuple[Any, ...]:
-        return (self.result,)
+    arguments: tuple[Any, ...]
+    outvars: tuple[Any, ...]
 
 
 @jax.tree_util.register_pytree_node_class
 class Pullback:
-    """A linear function of one cotangent.
+    """A linear function of one cotangent, or whatever else a program computes of its arguments.
 
     A pytree, whose leaves are what the program reads: `kernels`, which come from the network's
     parameters alone and are the same for every image, and `residuals`, which are the image's.
@@ -66,12 +62,14 @@ class Pullback:
         self.kernels = tuple(kernels)
         self.residuals = tuple(residuals)
 
-    def __call__(self, cotangent: Any) -> Any:
-        names = (*self.program.kernels, *self.program.residuals)
-        values = dict(zip(names, (*self.kernels, *self.residuals), strict=True))
-        values[self.program.cotangent] = cotangent
-        evaluate(self.program.eqns, values)
-        return atom_value(values, self.program.result)
+    def __call__(self, *arguments: Any) -> Any:
+        """The result; a tuple where the program has several."""
+        program = self.program
+        names = (*program.kernels, *program.residuals, *program.arguments)
+        values = dict(zip(names, (*self.kernels, *self.residuals, *arguments), strict=True))
+        evaluate(program.eqns, values)
+        results = [atom_value(values, v) for v in program.outvars]
+        return tuple(results) if len(results) > 1 else results[0]
 
     def tree_flatten(self) -> tuple[tuple[Any, Any], Program]:
         return (self.kernels, self.residuals), self.program
@@ -108,7 +106,7 @@ def prepare(
 
     closed = jax.make_jaxpr(both)(argument, jax.eval_shape(function, argument))
     jaxpr = closed.jaxpr
-    early, late = divide(jaxpr, jaxpr.invars[:1])
+    early, late = divide(jaxpr, image=jaxpr.invars[:1])
     values = dict(zip(jaxpr.constvars, map(placed, closed.consts), strict=True))
     values[jaxpr.invars[0]] = x
     # Without folding and the like: masks and embedding have the network's own rounding.
@@ -123,9 +121,9 @@ def prepare(
             inner[v] = Placed(array, values[v].order)
         if form.native and form.operands is not None:
             cotangent = cotangent.astype(form.operands)
-        inner[late.cotangent] = Placed(cotangent, y.order)
+        inner[late.arguments[0]] = Placed(cotangent, y.order)
         run(late.eqns, inner, form=form, fold=True)
-        found = read(inner, late.result)
+        found = read(inner, late.outvars[0])
         return finish(found.plain.astype(x.array.dtype)) if finish else found.lying(x.order)
 
     kernels, residuals = (
@@ -147,7 +145,7 @@ def _prepared(
     shape = jax.ShapeDtypeStruct(cotangent.shape, cotangent.dtype)
     closed = jax.make_jaxpr(backward)(kernels, residuals, shape)
     jaxpr = closed.jaxpr
-    early, late = divide(jaxpr, jaxpr.invars[len(kernels) : -1], cheap)
+    early, late = divide(jaxpr, image=jaxpr.invars[len(kernels) : -1], cheap=cheap)
     known = (*jaxpr.constvars, *jaxpr.invars[:-1])
     values = dict(zip(known, (*closed.consts, *kernels, *residuals), strict=True))
     evaluate(early, values)
@@ -155,16 +153,24 @@ def _prepared(
 
 
 def divide(
-    jaxpr: jex.Jaxpr, image: Sequence[Any] = (), cheap: Sequence[str] = ("iota",)
+    jaxpr: jex.Jaxpr,
+    arguments: int = 1,
+    results: int = 1,
+    *,
+    image: Sequence[Any] = (),
+    cheap: Sequence[str] = ("iota",),
 ) -> tuple[list[jex.JaxprEqn], Program]:
-    """What does not depend on the last argument, and the program of the last result, which does.
+    """What does not depend on the last arguments, and the program of the last results, which do.
 
     Args:
         jaxpr: of a function.
-        image: those arguments that are not of the network's parameters, nor the last one.
+        arguments: how many of its arguments are the last ones.
+        results: likewise.
+        image: those arguments that are not of the network's parameters, nor the last ones.
         cheap: primitives that are better evaluated anew than kept; broadcasts are too.
     """
-    moved, wanted = _reached(jaxpr, jaxpr.invars[-1:]), set(_variables(jaxpr.outvars[-1:]))
+    last, found = jaxpr.invars[-arguments:], jaxpr.outvars[-results:]
+    moved, wanted = _reached(jaxpr, last), set(_variables(found))
     repeated = _repeated(jaxpr)
     late = []
     for eqn in reversed(jaxpr.eqns):
@@ -176,17 +182,17 @@ def divide(
             wanted = wanted.difference(eqn.outvars).union(_variables(eqn.invars))
     late.reverse()
     # In the order of their use, which no process changes: a compiled program is found again by it.
-    used = dict.fromkeys(_variables([*(v for eqn in late for v in eqn.invars), jaxpr.outvars[-1]]))
-    needed = [v for v in used if v in wanted and v is not jaxpr.invars[-1]]
+    used = dict.fromkeys(_variables([*(v for eqn in late for v in eqn.invars), *found]))
+    needed = [v for v in used if v in wanted and v not in last]
     of_image = _reached(jaxpr, image)
     program = Program(
         tuple(late),
         tuple(v for v in needed if v not in of_image),
         tuple(v for v in needed if v in of_image),
-        jaxpr.invars[-1],
-        jaxpr.outvars[-1],
+        tuple(last),
+        tuple(found),
     )
-    return equations_for(jaxpr, [*needed, *jaxpr.outvars[:-1]]), program
+    return equations_for(jaxpr, [*needed, *jaxpr.outvars[:-results]]), program
 
 
 def equations_for(jaxpr: jex.Jaxpr, results: Sequence[Any]) -> list[jex.JaxprEqn]:

@@ -142,7 +142,7 @@ def _probe_map(
         return face, cosine, 1, asked.model.dimension
     image, partner = (jnp.asarray(x, jnp.float32) for x in (probe, gallery))
     if asked.method.face is not None:
-        shared = {"memory": asked.memory, "embed_all": embed}
+        shared = {"memory": asked.memory, "embed_all": embed, "prepared": True}
         c = Comparison(asked.model, image, partner, asked.threshold, **shared)
         face = asked.method.map_of(c, asked.options)
         return face, c.cosine, c.forwards, c.backwards

@@ -1,0 +1,102 @@
+"""Functions of a model and images, made ready for many images on a CPU.
+
+What depends on the model's parameters alone, kernels with the normalizations beside them and
+Winograd's transforms of these, is computed once for a model. The rest is one program of a few
+images, channels last; it goes to as many threads as there are cores, since XLA alone keeps them
+busy in large matrix products only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from fggb_jax.attribution.jacobian import in_threads
+from fggb_jax.attribution.pullback import Program, Pullback, divide, evaluate, results_of
+from onnx2jax.lowering.channels_last import parameter, placed, read, run
+from onnx2jax.lowering.conv import Form
+
+Shapes = Sequence[jax.ShapeDtypeStruct]
+T = TypeVar("T")
+
+# Winograd's transforms, and the share of a memory budget that kernels may take with them: these are
+# 4 times the plain ones, or 16/9, and are made by one program, which may take as much again.
+FORMS = ((Form(winograd=4), 1 / 4), (Form(winograd=2), 1 / 2), (Form(winograd=0), 1 / 2))
+
+
+class Traced:
+    """A function whose parameters' part is apart from the rest; compared by identity.
+
+    Attributes:
+        program: of the arguments that are not parameters; its kernels are not in it.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], parameters: Shapes, arguments: Shapes, form: Form
+    ) -> None:
+        """Trace it.
+
+        Args:
+            function: of arrays: the parameters, then the arguments; returns arrays.
+            parameters: shapes of the former.
+            arguments: shapes of the latter.
+            form: of convolutions.
+        """
+        closed = jax.make_jaxpr(function)(*parameters, *arguments)
+        count, results = len(arguments), len(closed.jaxpr.outvars)
+        early, late = divide(closed.jaxpr, count, results)
+        variables = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
+
+        def fast(*arrays: Any) -> list[Any]:
+            values = dict(zip(variables, (*closed.consts, *arrays), strict=True))
+            evaluate(early, values)
+            inner = {v: parameter(values[v], tuple(range(v.aval.ndim))) for v in late.kernels}
+            inner |= {v: placed(values[v]) for v in late.arguments}
+            run(late.eqns, inner, form=form, fold=True)
+            return [read(inner, v).plain for v in late.outvars]
+
+        closed = jax.make_jaxpr(fast)(*parameters, *arguments)
+        self.program: Program = divide(closed.jaxpr, count, results)[1]
+        self._kernels = jax.jit(partial(results_of, closed, self.program.kernels))
+
+    def of(self, model: Any) -> Pullback:
+        """The function of a model's parameters."""
+        return Pullback(self.program, self._kernels(*jax.tree.leaves(model)), ())
+
+
+@jax.jit
+def evaluated(function: Pullback, *arguments: Any) -> Any:
+    """What a function that was made ready makes of its arguments."""
+    return function(*arguments)
+
+
+def by_group(
+    one: Callable[[np.ndarray], T], images: np.ndarray, size: int, threads: int, *, compiled: bool
+) -> T:
+    """Arrays, or a tuple of them, of many images, a few at a time.
+
+    Args:
+        one: (size, H, W, 3) → arrays of as many rows.
+        images: (K, H, W, 3), K ≥ 1.
+        size: images of a group; the last one is filled up.
+        threads: groups at a time.
+        compiled: whether `one` has been called before.
+
+    Returns:
+        As of `one`, of K rows.
+    """
+    count = len(images)
+    # The last one again: another shape would compile anew.
+    images = np.pad(images, ((0, -count % size), (0, 0), (0, 0), (0, 0)), "edge")
+    starts = range(0, len(images), size)
+
+    def group(start: int) -> T:
+        return jax.tree.map(np.asarray, one(images[start : start + size]))
+
+    # What compiles goes first and alone: two threads would compile the same twice.
+    found = in_threads(group, starts, threads, alone=int(not compiled))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
