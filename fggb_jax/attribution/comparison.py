@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.embedding_pass import Make, Progress, batches, embed_many
-from fggb_jax.attribution.gradient_pass import gradients_of, projected
+from fggb_jax.attribution.gradient_pass import many_gradients, projected
 from fggb_jax.attribution.jacobian import in_threads
 from fggb_jax.attribution.memory import Plan, limits, plan_images
 from fggb_jax.attribution.walk import forward, plan_walk, pull_channels, pull_image
@@ -39,8 +39,8 @@ class Comparison:
         forwards: how many images were embedded so far, this pair's two not counted.
         backwards: how many of these were pulled back.
 
-    `embed_all` is `embed_many`, or what is called as it is; `prepared` says of gradients what it
-    says of embeddings there.
+    `embed_all` is `embed_many`, or what is called as it is; `prepared` is of embeddings, as there,
+    and of gradients.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Comparison:
         if not count:
             return np.zeros((0, self.embeddings.shape[1]), np.float32)
         self.forwards += count
-        shared = {"memory": self.memory, "progress": self.progress}
+        shared = {"memory": self.memory, "progress": self.progress, "prepared": self._prepared}
         return self._embed_all(self.model, count, make, **shared)
 
     def cosines(self, count: int, make: Make) -> Float[np.ndarray, " K"]:
@@ -143,8 +143,10 @@ class Comparison:
 
     def _pulled_on_cpu(self, images: Array, target: Array) -> tuple[Any, Any]:
         """By a model made ready, else image by image, through the engine's prepared pullbacks."""
-        if self._prepared and (ready := gradients_of(self.model, self.memory)) is not None:
-            return ready(np.asarray(images), target)
+        if self._prepared:
+            found = many_gradients(self.model, np.asarray(images), target, self.memory)
+            if found is not None:
+                return found
         plan = self._plan
 
         def one(i: int) -> tuple[Any, Any]:

@@ -6,11 +6,9 @@ function may not be called by two threads at once, batches are as large as a mem
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from fggb_jax.attribution.device import on_cpu
-from fggb_jax.attribution.jacobian import current_settings
-from fggb_jax.attribution.memory import described, plan_images, plan_threads, power_of_two
-from fggb_jax.attribution.pullback import Pullback
-from fggb_jax.attribution.ready import FORMS, Traced, by_group, evaluated
+from fggb_jax.attribution.memory import plan_images, power_of_two
+from fggb_jax.attribution.ready import Ready, Traced, evaluated, made_ready
 from fggb_jax.data.images import as_float
-from fggb_jax.errors import OptionError
 from fggb_jax.models.face_model import FaceModel
 from onnx2jax.lowering.conv import Form
 
@@ -58,10 +53,11 @@ def embed_many(
         OptionError: not even one image fits the budget.
     """
     if prepared and count > FEW and on_cpu() and isinstance(model, FaceModel):
-        ready = _ready(model, memory)
+        ready = made_ready(model, _traced, memory)
         if ready is not None:
-            found = [ready(make(part)) for part in parts(count, ready.at_once, progress)]
-            return np.concatenate(found)
+            at_once = 2 * ready.threads * TOGETHER  # keeps all busy, and waits little for the last
+            listed = parts(count, at_once, progress)
+            return np.concatenate([_embedded(model, ready, make(part)) for part in listed])
     face = jax.ShapeDtypeStruct((*model.card.size, 3), np.float32)
     listed = batches(count, plan_images(model, face, memory), make, progress)
     return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in listed])
@@ -91,44 +87,10 @@ def parts(count: int, size: int, progress: Progress | None = None) -> Iterator[s
             progress(part.stop, count)
 
 
-class Ready:
-    """A model that is made ready to embed many images on a CPU.
-
-    Attributes:
-        at_once: images that keep all threads busy, and wait little for the last of them.
-    """
-
-    def __init__(self, model: FaceModel, program: Pullback, threads: int) -> None:
-        self._size, self._name = model.card.size, model.card.name
-        self._program, self._threads, self._compiled = program, threads, False
-        self.at_once = 2 * threads * TOGETHER
-
-    def __call__(self, images: Any) -> Float[np.ndarray, "B N"]:
-        """The embeddings of one image or more, as of `FaceModel.embed`."""
-        images = np.asarray(as_float(images, (None, *self._size, 3), self._name))
-        how = {"threads": self._threads, "compiled": self._compiled}
-        found = by_group(partial(evaluated, self._program), images, TOGETHER, **how)
-        self._compiled = True
-        return found
-
-
-def _ready(model: FaceModel, memory: int | None) -> Ready | None:
-    """The model made ready, once; None where its kernels do not fit the budget."""
-    settings = tuple(current_settings().values())
-    _, structure, shapes = described(model)
-    for form, share in FORMS:
-        traced = _traced(structure, shapes, model.card.size, form, settings)
-        with contextlib.suppress(OptionError):
-            threads = plan_threads([traced.program], memory, share)
-            made = _READY.setdefault(model, {})
-            if traced not in made:
-                made[traced] = Ready(model, traced.of(model), threads)
-            return made[traced]
-    return None
-
-
-# Kernels are kept as long as the model lives.
-_READY: WeakKeyDictionary[FaceModel, dict[Any, Ready]] = WeakKeyDictionary()
+def _embedded(model: FaceModel, ready: Ready, images: Any) -> Float[np.ndarray, "B N"]:
+    """The embeddings of one image or more, as of `FaceModel.embed`."""
+    images = np.asarray(as_float(images, (None, *model.card.size, 3), model.card.name))
+    return ready.by_group(partial(evaluated, *ready.functions), images, TOGETHER)
 
 
 @lru_cache(maxsize=64)
@@ -137,13 +99,13 @@ def _traced(
     shapes: tuple[jax.ShapeDtypeStruct, ...],
     size: tuple[int, int],
     form: Form,
-    settings: Any,  # what JAX's own caches distinguish as well
-) -> Traced:
-    """All models of a structure, traced once."""
+    settings: Any,
+) -> tuple[Traced]:
+    """Images → embeddings."""
 
     def plain(*arrays: Any) -> Any:
         *leaves, images = arrays
         return jax.vmap(structure.unflatten(leaves))(images).astype(jnp.float32)
 
     images = jax.ShapeDtypeStruct((TOGETHER, *size, 3), np.float32)
-    return Traced(plain, shapes, [images], form)
+    return (Traced(plain, shapes, [images], form),)

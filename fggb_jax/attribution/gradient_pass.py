@@ -6,21 +6,16 @@ there and back: in one, XLA would compute the way there anew wherever the way ba
 
 from __future__ import annotations
 
-import contextlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fggb_jax.attribution.jacobian import current_settings
-from fggb_jax.attribution.memory import described, plan_threads
 from fggb_jax.attribution.pullback import Pullback, divide, results_of
-from fggb_jax.attribution.ready import FORMS, Traced, by_group, evaluated
-from fggb_jax.errors import OptionError
+from fggb_jax.attribution.ready import Traced, evaluated, made_ready
 from fggb_jax.models.face_model import FaceModel
 from onnx2jax.lowering.conv import Form
 
@@ -42,62 +37,39 @@ def projected(z: Float[Array, " N"], target: Float[Array, " N"]) -> tuple[Array,
 _projected_all = jax.jit(jax.vmap(projected, (0, None)))
 
 
-class Gradients:
-    """A model that is made ready for the gradients of many images on a CPU."""
+def many_gradients(
+    model: FaceModel,
+    images: Float[np.ndarray, "B H W 3"],
+    target: Float[Array, " N"],
+    memory: int | None = None,
+) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B H W 3"]] | None:
+    """The unit embeddings of one image or more times a target, and the gradients of that.
 
-    def __init__(self, there: Pullback, back: Pullback, threads: int) -> None:
-        self._there, self._back = there, back
-        self._threads, self._compiled = threads, False
+    None where the model's kernels do not fit a budget in bytes.
+    """
+    ready = made_ready(model, partial(_traced, model.dimension), memory)
+    if ready is None:
+        return None
+    there, back = ready.functions
 
-    def __call__(
-        self, images: Float[np.ndarray, "B H W 3"], target: Float[Array, " N"]
-    ) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B H W 3"]]:
-        """The unit embeddings of one image or more times a target, and the gradients of that."""
+    def one(group: np.ndarray) -> tuple[Any, Any]:
+        z, *residuals = evaluated(there, group)
+        values, cotangents = _projected_all(z, target)
+        return values, evaluated(back, *residuals, cotangents)
 
-        def one(group: np.ndarray) -> tuple[Any, Any]:
-            z, *residuals = evaluated(self._there, group)
-            values, cotangents = _projected_all(z, target)
-            return values, evaluated(self._back, *residuals, cotangents)
-
-        how = {"threads": self._threads, "compiled": self._compiled}
-        found = by_group(one, np.asarray(images, np.float32), TOGETHER, **how)
-        self._compiled = True
-        return found
-
-
-def gradients_of(model: FaceModel, memory: int | None = None) -> Gradients | None:
-    """The model made ready, once; None where that does not fit a budget in bytes."""
-    settings = tuple(current_settings().values())
-    _, structure, shapes = described(model)
-    for form, share in FORMS:
-        ways = _traced(structure, shapes, model.card.size, model.dimension, form, settings)
-        with contextlib.suppress(OptionError):
-            threads = plan_threads([way.program for way in ways], memory, share)
-            made = _READY.setdefault(model, {})
-            if ways not in made:
-                there, back = ways
-                made[ways] = Gradients(there.of(model), back.of(model), threads)
-            return made[ways]
-    return None
-
-
-# Kernels are kept as long as the model lives.
-_READY: WeakKeyDictionary[FaceModel, dict[Any, Gradients]] = WeakKeyDictionary()
+    return ready.by_group(one, np.asarray(images, np.float32), TOGETHER)
 
 
 @lru_cache(maxsize=64)
 def _traced(
+    dimension: int,
     structure: Any,
     shapes: tuple[jax.ShapeDtypeStruct, ...],
     size: tuple[int, int],
-    dimension: int,
     form: Form,
-    settings: Any,  # what JAX's own caches distinguish as well
+    settings: Any,
 ) -> tuple[Traced, Traced]:
-    """The way there, images → embeddings and residuals; and back, these and cotangents → gradients.
-
-    All models of a structure are traced once.
-    """
+    """There: images → embeddings and residuals; and back: these and cotangents → gradients."""
     images = jax.ShapeDtypeStruct((TOGETHER, *size, 3), np.float32)
     cotangents = jax.ShapeDtypeStruct((TOGETHER, dimension), np.float32)
 

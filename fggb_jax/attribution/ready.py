@@ -8,15 +8,21 @@ busy in large matrix products only.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
 
-from fggb_jax.attribution.jacobian import in_threads
+from fggb_jax.attribution.jacobian import current_settings, in_threads
+from fggb_jax.attribution.memory import described, plan_threads
 from fggb_jax.attribution.pullback import Program, Pullback, divide, evaluate, results_of
+from fggb_jax.errors import OptionError
+from fggb_jax.models.face_model import FaceModel
 from onnx2jax.lowering.channels_last import parameter, placed, read, run
 from onnx2jax.lowering.conv import Form
 
@@ -74,29 +80,68 @@ def evaluated(function: Pullback, *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def by_group(
-    one: Callable[[np.ndarray], T], images: np.ndarray, size: int, threads: int, *, compiled: bool
-) -> T:
-    """Arrays, or a tuple of them, of many images, a few at a time.
+@dataclass(eq=False)
+class Ready:
+    """A model that is made ready.
+
+    Attributes:
+        functions: what was asked for.
+        threads: groups of images at a time.
+    """
+
+    functions: tuple[Pullback, ...]
+    threads: int
+    _compiled: bool = False
+
+    def by_group(self, one: Callable[[np.ndarray], T], images: np.ndarray, size: int) -> T:
+        """Arrays, or a tuple of them, of many images, a few at a time.
+
+        Args:
+            one: (size, H, W, 3) → arrays of as many rows, by the functions.
+            images: (K, H, W, 3), K ≥ 1.
+            size: images of a group; the last one is filled up.
+
+        Returns:
+            As of `one`, of K rows.
+        """
+        count = len(images)
+        # The last one again: another shape would compile anew.
+        images = np.pad(images, ((0, -count % size), (0, 0), (0, 0), (0, 0)), "edge")
+        starts = range(0, len(images), size)
+
+        def group(start: int) -> T:
+            return jax.tree.map(np.asarray, one(images[start : start + size]))
+
+        # What compiles goes first and alone: two threads would compile the same twice.
+        found = [*in_threads(group, starts, self.threads, alone=int(not self._compiled))]
+        self._compiled = True
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+
+
+def made_ready(
+    model: FaceModel, trace: Callable[..., tuple[Traced, ...]], memory: int | None
+) -> Ready | None:
+    """The model made ready, once; None where its kernels do not fit a budget in bytes.
 
     Args:
-        one: (size, H, W, 3) → arrays of as many rows.
-        images: (K, H, W, 3), K ≥ 1.
-        size: images of a group; the last one is filled up.
-        threads: groups at a time.
-        compiled: whether `one` has been called before.
-
-    Returns:
-        As of `one`, of K rows.
+        model: whose functions are wanted.
+        trace: (structure of the model, shapes of its leaves, (H, W), form, settings that JAX's own
+            caches distinguish as well) → the functions; cached, so that all models of a structure
+            are traced once.
+        memory: the budget; that of `limits` where None.
     """
-    count = len(images)
-    # The last one again: another shape would compile anew.
-    images = np.pad(images, ((0, -count % size), (0, 0), (0, 0), (0, 0)), "edge")
-    starts = range(0, len(images), size)
+    settings = tuple(current_settings().values())
+    _, structure, shapes = described(model)
+    for form, share in FORMS:
+        traced = trace(structure, shapes, model.card.size, form, settings)
+        with contextlib.suppress(OptionError):
+            threads = plan_threads([one.program for one in traced], memory, share)
+            made = _READY.setdefault(model, {})
+            if traced not in made:
+                made[traced] = Ready(tuple(one.of(model) for one in traced), threads)
+            return made[traced]
+    return None
 
-    def group(start: int) -> T:
-        return jax.tree.map(np.asarray, one(images[start : start + size]))
 
-    # What compiles goes first and alone: two threads would compile the same twice.
-    found = in_threads(group, starts, threads, alone=int(not compiled))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+# Kernels are kept as long as the model lives.
+_READY: WeakKeyDictionary[FaceModel, dict[Any, Ready]] = WeakKeyDictionary()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -115,7 +114,7 @@ class MapMaker:
         timed: bool,
     ) -> Made:
         asked = self._asked(key, spec, model)
-        embed = partial(embed_many, prepared=True) if timed else self._embedded
+        embed = embed_many if timed else self._embedded
         start, saved = time.perf_counter(), self._walks.saved
         with asked.settings():
             found = _probe_map(asked, self._walks, embed, probe, gallery)

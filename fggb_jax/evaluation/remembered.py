@@ -41,9 +41,7 @@ class Remembered:
             new = {key: i for i, key in enumerate(keys) if key not in self._known}
             if new:
                 wanted = images[list(new.values())]
-                z = embed_many(
-                    model, len(wanted), lambda part, x=wanted: x[part], prepared=True, **how
-                )
+                z = embed_many(model, len(wanted), lambda part, x=wanted: x[part], **how)
                 self._known.update(zip(new, z, strict=True))
             found += [self._known[key] for key in keys]
             if len(self._known) > KEPT:

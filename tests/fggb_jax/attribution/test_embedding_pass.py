@@ -7,7 +7,7 @@ import fggb_jax as fx
 import networks
 import tiny
 import twin
-from fggb_jax.attribution import embedding_pass
+from fggb_jax.attribution import embedding_pass, ready
 from fggb_jax.attribution.embedding_pass import FEW, TOGETHER, embed_many
 from tolerances import assert_close
 
@@ -29,7 +29,7 @@ def embedded(model, faces, **how):
 
 def unprepared(monkeypatch):
     """Have a model that is made ready fail the test."""
-    monkeypatch.setattr(embedding_pass, "Ready", None)
+    monkeypatch.setattr(ready, "Ready", None)
 
 
 # Sums of the same products in another order; F(4,3) loses one more digit of float32's seven.
@@ -46,8 +46,8 @@ def test_winograd_and_folded_kernels_embed_as_the_network_does():
     model = fx.load_model(proto, card=CARD)
     faces = images(FEW + 1, CARD.size)
     assert_close(embedded(model, faces), model.embed(faces), relative=1e-5)
-    (ready,) = embedding_pass._READY[model].values()
-    kernels = sum(x.nbytes for x in jax.tree.leaves(ready._program))
+    (made,) = ready._READY[model].values()
+    kernels = sum(x.nbytes for x in jax.tree.leaves(made.functions))
     assert kernels > 1.5 * sum(x.nbytes for x in jax.tree.leaves(model))
 
 
@@ -119,21 +119,21 @@ def test_without_room_for_kernels_the_network_is_run_as_it_is(monkeypatch):
 
 def _kernels(model, budget):
     """The bytes of the kernels that such a budget has room for."""
-    ready = embedding_pass._ready(model, budget)
-    held = 0 if ready is None else sum(x.nbytes for x in jax.tree.leaves(ready._program))
+    made = ready.made_ready(model, embedding_pass._traced, budget)
+    held = 0 if made is None else sum(x.nbytes for x in jax.tree.leaves(made.functions))
     assert held <= budget
     return held
 
 
 def test_a_model_is_made_ready_once_and_forgotten_with_it():
     model, faces = tiny.model(), images(20)
-    before = len(embedding_pass._READY)
+    before = len(ready._READY)
     embedded(model, faces)
-    ready = [*embedding_pass._READY[model].values()]
+    made = [*ready._READY[model].values()]
     embedded(model, faces)
-    assert [*embedding_pass._READY[model].values()] == ready
-    del model, ready
-    assert len(embedding_pass._READY) == before
+    assert [*ready._READY[model].values()] == made
+    del model, made
+    assert len(ready._READY) == before
 
 
 def test_models_of_one_structure_share_a_program():
@@ -141,7 +141,7 @@ def test_models_of_one_structure_share_a_program():
     faces = images(20)
     assert_close(embedded(first, faces), first.embed(faces), relative=1e-6)
     assert_close(embedded(second, faces), second.embed(faces), relative=1e-6)
-    assert embedding_pass._READY[first].keys() == embedding_pass._READY[second].keys()
+    assert ready._READY[first].keys() == ready._READY[second].keys()
 
 
 def test_progress_counts_images(monkeypatch):

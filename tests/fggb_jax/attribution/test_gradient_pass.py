@@ -7,7 +7,7 @@ import fggb_jax as fx
 import networks
 import tiny
 import twin
-from fggb_jax.attribution import comparison, gradient_pass
+from fggb_jax.attribution import comparison, gradient_pass, ready
 from fggb_jax.attribution.comparison import Comparison
 from fggb_jax.attribution.gradient_pass import TOGETHER
 from tolerances import assert_close
@@ -63,8 +63,8 @@ def test_winograd_and_folded_kernels_pull_back_as_the_network_does():
     # Where a ReLU's argument is nearly 0, its mask is a matter of rounding: a few pixels differ.
     assert np.linalg.norm(gradients - theirs) < 5e-3 * np.linalg.norm(theirs)
     assert np.mean(np.abs(gradients - theirs) < 1e-5 * np.abs(theirs).max()) > 0.98
-    (ready,) = gradient_pass._READY[model].values()
-    kernels = sum(x.nbytes for x in jax.tree.leaves((ready._there, ready._back)))
+    (made,) = ready._READY[model].values()
+    kernels = sum(x.nbytes for x in jax.tree.leaves(made.functions))
     assert kernels > 2.5 * sum(x.nbytes for x in jax.tree.leaves(model))
 
 
@@ -98,9 +98,9 @@ def test_a_budget_too_small_for_kernels_takes_the_walk(monkeypatch):
     model = twin.model()
     faces = images(model, 3)
     expected = pulled(model, faces)
-    monkeypatch.setattr(gradient_pass, "Gradients", None)  # fails whoever makes one
-    monkeypatch.setattr(gradient_pass, "_READY", {model: {}})
-    monkeypatch.setattr(gradient_pass, "plan_threads", refuse)
+    monkeypatch.setattr(ready, "Ready", None)  # fails whoever makes one
+    monkeypatch.setattr(ready, "_READY", {model: {}})
+    monkeypatch.setattr(ready, "plan_threads", refuse)
     for ours, theirs in zip(pulled(model, faces), expected, strict=True):
         assert_close(ours, theirs, relative=1e-5)
 
