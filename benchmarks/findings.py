@@ -22,9 +22,9 @@ from common import MODELS, in_reach, model_file, shared_data, table, write
 
 from fggb_jax.data.pairs import read_pairs
 from fggb_jax.evaluation import judgement
-from fggb_jax.evaluation.evaluate import RECORDS, RUN, read_records
 from fggb_jax.evaluation.map_table import Summary, cell, runtimes, score_matrix, summaries
 from fggb_jax.evaluation.paired import differences
+from fggb_jax.evaluation.records import RECORDS, RUN, read_records
 
 SIGNED = "fggb:gradient=signed:norms=equal"
 SHORT = (  # what all judges are given: 54 forward passes a map

@@ -297,7 +297,9 @@ def evaluate(
     is 1 then.
     """
     from fggb_jax.evaluation import evaluate as evaluation
+    from fggb_jax.evaluation.records import RECORDS, resume, write_records
     from fggb_jax.evaluation.results import write_results
+    from fggb_jax.evaluation.study import read_study
     from fggb_jax.models.load import load_model
 
     # Whatever is cheap to refuse is refused before a model is loaded.
@@ -308,7 +310,7 @@ def evaluate(
     loaded = load_model(model)
     to_face, faces = _to_face(loaded, aligned, detector, face, _folder(model))
     with _progress("faces") as report:
-        study, errors, source = evaluation.study(
+        study, errors, source = read_study(
             loaded, listed, to_face, value, limit=limit, seed=seed, progress=report
         )
     for name, why in errors.items():
@@ -325,10 +327,10 @@ def evaluate(
         "seed": seed,
     }
     with _writing(out):
-        known = evaluation.resume(out, run)
+        known = resume(out, run)
         with _progress("maps and scores") as report:
             made = evaluation.run(study, specs, judges, known, progress=report)
-            records = evaluation.write_records(out / evaluation.RECORDS, made, known)
+            records = write_records(out / RECORDS, made, known)
         found = write_results(out, study, specs, judges, records, run)
     for record in found["errors"]:
         _note(f"{record['method']}, {record['judge']}, pair {record['pair']}: {record['error']}")

@@ -139,6 +139,7 @@ def made_ready(
             made = _READY.setdefault(model, {})
             if traced not in made:
                 made[traced] = Ready(tuple(one.of(model) for one in traced), threads)
+            made[traced].threads = threads  # this budget's, whatever one it was made within
             return made[traced]
     return None
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fggb_jax.evaluation.evaluate import Record
 from fggb_jax.evaluation.judgement import Judge
 from fggb_jax.evaluation.map_table import BASELINES, mean_curve
+from fggb_jax.evaluation.records import Record
 from fggb_jax.report.text import FONT, printable
 
 _INK, _GREY, _HAIR = "#1b1d21", "#5f656e", "#c9cdd3"

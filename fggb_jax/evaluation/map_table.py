@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from fggb_jax.evaluation.evaluate import RUNTIME, Record
+from fggb_jax.evaluation.evaluate import RUNTIME
 from fggb_jax.evaluation.judgement import Better, Judge
 from fggb_jax.evaluation.paired import beats, means
+from fggb_jax.evaluation.records import Record
 from fggb_jax.report.markdown import table as markdown_table
 
 BASELINES = ("centre", "random", "image_mean")

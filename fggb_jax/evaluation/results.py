@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fggb_jax.evaluation.curves_figure import draw
-from fggb_jax.evaluation.evaluate import Record, Study
 from fggb_jax.evaluation.judgement import Judge
 from fggb_jax.evaluation.map_maker import MapMaker
 from fggb_jax.evaluation.map_table import (
@@ -22,6 +21,8 @@ from fggb_jax.evaluation.map_table import (
     tables,
 )
 from fggb_jax.evaluation.method_spec import MethodSpec
+from fggb_jax.evaluation.records import Record
+from fggb_jax.evaluation.study import Study
 from fggb_jax.report.evaluation_page import Shown, chosen_pairs, render
 
 

@@ -136,6 +136,18 @@ def test_a_model_is_made_ready_once_and_forgotten_with_it():
     assert len(ready._READY) == before
 
 
+def test_each_budget_has_its_own_threads(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    model = tiny.model()
+
+    def threads(budget):
+        return ready.made_ready(model, embedding_pass._traced, budget).threads
+
+    # 5.4 KB of kernels, which may take a quarter of a budget, and 6.3 KB for each thread.
+    assert [threads(budget) for budget in (100_000, 22_000, 100_000)] == [8, 2, 8]
+    assert len(ready._READY[model]) == 1
+
+
 def test_models_of_one_structure_share_a_program():
     first, second = tiny.model(0), tiny.model(1)
     faces = images(20)

@@ -5,10 +5,11 @@ import pytest
 
 import tiny
 from fggb_jax.evaluation.curves_figure import draw
-from fggb_jax.evaluation.evaluate import Study, run
+from fggb_jax.evaluation.evaluate import run
 from fggb_jax.evaluation.judgement import Judge
 from fggb_jax.evaluation.method_spec import MethodSpec
 from fggb_jax.evaluation.results import write_results
+from fggb_jax.evaluation.study import Study
 from fggb_jax.report.evaluation_page import Shown, chosen_pairs, render
 
 RUN = {
