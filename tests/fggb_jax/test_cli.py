@@ -10,6 +10,7 @@ from PIL import Image
 import fggb_jax as fx
 import networks
 from fggb_jax import cli
+from fggb_jax.cli import recognizer
 from fggb_jax.data import samples
 from fggb_jax.models import calibration
 
@@ -34,7 +35,7 @@ def faces(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch):
     """Tests share one process: its compilation cache stays as it is."""
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
+    monkeypatch.setattr(recognizer, "use_compilation_cache", lambda: None)
 
 
 def run(capsys, *arguments):

@@ -4,7 +4,12 @@ import fggb_jax as fx
 from fggb_jax.evaluation.records import read_records, resume, write_records
 
 WHOLE = [
-    {"pair": pair, "method": "fggb", "judge": judge, "scores": {"über\u2028all": pair / 3, "none": None}}
+    {
+        "pair": pair,
+        "method": "fggb",
+        "judge": judge,
+        "scores": {"über\u2028all": pair / 3, "none": None},
+    }
     for pair in (0, 2, 1)
     for judge in ("runtime", "mass")
 ]
