@@ -29,9 +29,11 @@ from onnx2jax.lowering.conv import Form
 Shapes = Sequence[jax.ShapeDtypeStruct]
 T = TypeVar("T")
 
+ROWS = 64  # of a product of Winograd's transforms; with 16 or 32 the smaller blocks are faster
+
 # Winograd's transforms, and the share of a memory budget that kernels may take with them: these are
 # 4 times the plain ones, or 16/9, and are made by one program, which may take as much again.
-FORMS = ((Form(winograd=4), 1 / 4), (Form(winograd=2), 1 / 2), (Form(winograd=0), 1 / 2))
+FORMS = ((Form(winograd=4, rows=ROWS), 1 / 4), (Form(winograd=2), 1 / 2), (Form(winograd=0), 1 / 2))
 
 
 class Traced:

@@ -88,6 +88,16 @@ def test_winograd_equals_the_plain_form(padding, size, outputs, tolerance):
     assert_close(ours, xla(x, w, at), relative=tolerance)
 
 
+@pytest.mark.parametrize(("images", "products"), [(15, 4**2), (16, 6**2)])
+def test_few_rows_take_smaller_blocks(images, products):
+    """Of 7×7 outputs 4 blocks of 4×4 an image."""
+    at, form = Geometry(padding=((1, 1), (1, 1))), Form(winograd=4, rows=64)
+    x, w = arrays(((images, 7, 7, 32), (3, 3, 32, 32)), 0)
+    program = str(jax.make_jaxpr(lambda x: convolve(x, w, at, form))(x))
+    assert program.count("dot_general") == products
+    assert_close(convolve(x, w, at, form), xla(x, w, at), relative=3e-5)
+
+
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("groups", [1, 4, 8])
 def test_channels_last_keeps_a_network_of_channels_first(stride, groups):
