@@ -41,6 +41,7 @@ class Traced:
 
     Attributes:
         program: of the arguments that are not parameters; its kernels are not in it.
+        compiled: whether it has been evaluated before.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Traced:
 
         closed = jax.make_jaxpr(fast)(*parameters, *arguments)
         self.program: Program = divide(closed.jaxpr, count, results)[1]
+        self.compiled = False
         self._kernels = jax.jit(partial(results_of, closed, self.program.kernels))
 
     def of(self, model: Any) -> Pullback:
@@ -82,18 +84,19 @@ def evaluated(function: Pullback, *arguments: Any) -> Any:
     return function(*arguments)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Ready:
-    """A model that is made ready.
+    """A model that is made ready, within a budget.
 
     Attributes:
-        functions: what was asked for.
+        traced: what was asked for.
+        functions: these of the model.
         threads: groups of images at a time.
     """
 
+    traced: tuple[Traced, ...]
     functions: tuple[Pullback, ...]
     threads: int
-    _compiled: bool = False
 
     def by_group(self, one: Callable[[np.ndarray], T], images: np.ndarray, size: int) -> T:
         """Arrays, or a tuple of them, of many images, a few at a time.
@@ -115,8 +118,10 @@ class Ready:
             return jax.tree.map(np.asarray, one(images[start : start + size]))
 
         # What compiles goes first and alone: two threads would compile the same twice.
-        found = [*in_threads(group, starts, self.threads, alone=int(not self._compiled))]
-        self._compiled = True
+        compiled = all(one.compiled for one in self.traced)
+        found = [*in_threads(group, starts, self.threads, alone=int(not compiled))]
+        for traced in self.traced:
+            traced.compiled = True
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
 
 
@@ -140,11 +145,10 @@ def made_ready(
             threads = plan_threads([one.program for one in traced], memory, share)
             made = _READY.setdefault(model, {})
             if traced not in made:
-                made[traced] = Ready(tuple(one.of(model) for one in traced), threads)
-            made[traced].threads = threads  # this budget's, whatever one it was made within
-            return made[traced]
+                made[traced] = tuple(one.of(model) for one in traced)
+            return Ready(traced, made[traced], threads)
     return None
 
 
 # Kernels are kept as long as the model lives.
-_READY: WeakKeyDictionary[FaceModel, dict[Any, Ready]] = WeakKeyDictionary()
+_READY: WeakKeyDictionary[FaceModel, dict[Any, tuple[Pullback, ...]]] = WeakKeyDictionary()

@@ -30,7 +30,7 @@ def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)
     with bar:
-        task = bar.add_task(f"{escape(title)}", total=None)
+        task = bar.add_task(escape(title), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,13 +84,13 @@ def explain(
             f"{method}: read= and smooth= are of `fggb evaluate` alone; leave them out here, where "
             "maps are raw: report.html smooths them on the screen"
         )
-    photos = [read(path) for path in (probe, gallery)]
+    photos = [(read(path), path) for path in (probe, gallery)]
     loaded = load(model)
     if aligned:
-        faces = [Face(fit(photo, path, loaded)) for photo, path in _pairs(photos, probe, gallery)]
+        faces = [Face(fit(photo, path, loaded)) for photo, path in photos]
     else:
         find = finder(loaded, detector, landmarks, face, beside(model))
-        faces = [find(photo, path) for photo, path in _pairs(photos, probe, gallery)]
+        faces = [find(photo, path) for photo, path in photos]
     if (faces[0].chip == faces[1].chip).all():
         raise ImageError(
             f"{probe} and {gallery} are the same image: there is nothing to compare; give two "
@@ -107,10 +106,6 @@ def explain(
         results.print_json(json.dumps(explanation.to_dict()))
     else:
         _print(explanation, out, f"{probe.name}, {gallery.name}")
-
-
-def _pairs(photos: list[Any], probe: Path, gallery: Path) -> Iterator[tuple[Any, Path]]:
-    return zip(photos, (probe, gallery), strict=True)
 
 
 def _explain(

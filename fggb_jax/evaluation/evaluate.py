@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fggb_jax.attribution import registry
+from fggb_jax.attribution.embedding_pass import Progress
 from fggb_jax.errors import FggbError, OptionError
 from fggb_jax.evaluation import (  # noqa: F401  those that are not used here register judges
     inpainting,
@@ -24,7 +25,7 @@ from fggb_jax.evaluation.judgement import Case, Judge
 from fggb_jax.evaluation.map_maker import MapMaker
 from fggb_jax.evaluation.method_spec import MethodSpec
 from fggb_jax.evaluation.records import Record
-from fggb_jax.evaluation.study import Progress, Study
+from fggb_jax.evaluation.study import Study
 
 RUNTIME = "runtime"  # the record of what a map took
 

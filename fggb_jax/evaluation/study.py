@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from fggb_jax.attribution.comparison import unit
+from fggb_jax.attribution.embedding_pass import Progress
 from fggb_jax.data.pair_list import PairList
 from fggb_jax.errors import ImageError, OptionError
 from fggb_jax.evaluation import judgement
@@ -20,8 +21,6 @@ from fggb_jax.evaluation.rates import calibrate
 from fggb_jax.evaluation.scoring import ToFace, aligned
 from fggb_jax.explain import threshold_of
 from fggb_jax.models.card import Card
-
-Progress = Callable[[int, int], None]
 
 OTHERS = 4  # faces of other persons that a case has
 

@@ -107,7 +107,7 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> ja
     if kernel == (1, 1):
         return _pointwise(_cropped(x, at), w, form)
     if form.winograd and _suits_winograd(x, w, at):
-        return _winograd(x, w, at, form, _block(x, at, form))
+        return _winograd(x, w, at, form)
     return _plain(x, w, at, form)
 
 
@@ -377,12 +377,13 @@ def _block(x: jax.Array, at: Geometry, form: Form) -> int:
     return 2 if len(x) * -(-rows // 4) * -(-columns // 4) < form.rows else form.winograd
 
 
-def _winograd(x: jax.Array, w: jax.Array, at: Geometry, form: Form, m: int) -> jax.Array:
+def _winograd(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """Blocks of m×m outputs from blocks of m + 2 pixels a side: a matrix product for each.
 
     Rows are transformed before columns and whole, as they lie in memory: pixel by pixel it took
     three times as long.
     """
+    m = _block(x, at, form)
     transforms = _transforms(m)
     rows, columns = at.output(x.shape[1:3], (3, 3))
     high, wide = -(-rows // m) * m, -(-columns // m) * m

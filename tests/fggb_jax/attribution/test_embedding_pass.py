@@ -46,8 +46,8 @@ def test_winograd_and_folded_kernels_embed_as_the_network_does():
     model = fx.load_model(proto, card=CARD)
     faces = images(FEW + 1, CARD.size)
     assert_close(embedded(model, faces), model.embed(faces), relative=1e-5)
-    (made,) = ready._READY[model].values()
-    kernels = sum(x.nbytes for x in jax.tree.leaves(made.functions))
+    (functions,) = ready._READY[model].values()
+    kernels = sum(x.nbytes for x in jax.tree.leaves(functions))
     assert kernels > 1.5 * sum(x.nbytes for x in jax.tree.leaves(model))
 
 

@@ -63,8 +63,8 @@ def test_winograd_and_folded_kernels_pull_back_as_the_network_does():
     # Where a ReLU's argument is nearly 0, its mask is a matter of rounding: a few pixels differ.
     assert np.linalg.norm(gradients - theirs) < 5e-3 * np.linalg.norm(theirs)
     assert np.mean(np.abs(gradients - theirs) < 1e-5 * np.abs(theirs).max()) > 0.98
-    (made,) = ready._READY[model].values()
-    kernels = sum(x.nbytes for x in jax.tree.leaves(made.functions))
+    (functions,) = ready._READY[model].values()
+    kernels = sum(x.nbytes for x in jax.tree.leaves(functions))
     assert kernels > 2.5 * sum(x.nbytes for x in jax.tree.leaves(model))
 
 
