@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -25,6 +27,9 @@ from fggb_jax.cli.options import (
 from fggb_jax.cli.photographs import to_face_of
 from fggb_jax.cli.recognizer import beside, load
 from fggb_jax.cli.runs import labelled, run_of
+
+if TYPE_CHECKING:
+    from fggb_jax.evaluation.records import Record
 
 
 def evaluate(
@@ -103,8 +108,8 @@ def evaluate(
             made = evaluation.run(study, specs, judges, known, progress=report)
             records = write_records(out / RECORDS, made, known)
         found = write_results(out, study, specs, judges, records, run)
-    for record in found["errors"]:
-        note(f"{record['method']}, {record['judge']}, pair {record['pair']}: {record['error']}")
+    for line in _causes(found["errors"]):
+        note(line)
     if found["errors"]:
         note("all other results are in the tables; the same command tries those again")
     if as_json:
@@ -115,3 +120,14 @@ def evaluate(
             results.print(f"  {escape(str(out / name))}")
     if errors or found["errors"]:
         raise typer.Exit(1)
+
+
+def _causes(errors: Sequence[Record]) -> list[str]:
+    """What went wrong, each cause once: a wrong option fails for every pair and metric alike."""
+    where: dict[str, list[Record]] = defaultdict(list)
+    for record in errors:
+        where[f"{record['method']}: {record['error']}"].append(record)
+    return [
+        f"{cause} ({len(at)} results, the first one {at[0]['judge']} of pair {at[0]['pair']})"
+        for cause, at in where.items()
+    ]

@@ -326,6 +326,18 @@ def test_evaluate_judges_and_goes_on_where_it_stopped(faces, tmp_path, capsys, m
     assert "has a run with other seed: give another --out" in err
 
 
+def test_an_option_that_suits_no_pair_is_said_once(faces, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fggb_jax.attribution.embedding_pass.FEW", 10**6)
+    asked = ("--methods", "centre,occlusion:size=900", "--metrics", "deletion_insertion")
+    status, out, err = evaluate(capsys, faces, tmp_path, *asked)
+    assert status == 1
+    assert err.count("size is 900; give a whole number from 1 to 112") == 1
+    # The runtime and the one metric of each of three pairs.
+    assert "(6 results, the first one runtime of pair 0)" in err
+    assert [r["pair"] for r in records(tmp_path) if "error" in r] == [0, 2, 1]
+    assert "`centre`" in out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
