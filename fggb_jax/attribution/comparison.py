@@ -61,12 +61,14 @@ class Comparison:
         self._prepared = prepared
         self.forwards = self.backwards = 0
         if embeddings is not None:
-            self.embeddings = embeddings
+            self.embeddings = self._checked(embeddings)
 
     @cached_property
     def embeddings(self) -> Float[np.ndarray, "2 N"]:
         """Of the image and of its partner, raw."""
-        z = np.asarray(self.model.embed(jnp.stack([self.image, self.partner])))
+        return self._checked(np.asarray(self.model.embed(jnp.stack([self.image, self.partner]))))
+
+    def _checked(self, z: Float[np.ndarray, "2 N"]) -> Float[np.ndarray, "2 N"]:
         if not (np.isfinite(z).all() and z.any(axis=1).all()):
             raise ModelError(
                 f"the embedding of {self.model.card.name!r} is zero or not finite for these faces"

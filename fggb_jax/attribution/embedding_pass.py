@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from fggb_jax.attribution.device import on_cpu
 from fggb_jax.attribution.memory import plan_images, power_of_two
-from fggb_jax.attribution.ready import Ready, Traced, evaluated, made_ready
+from fggb_jax.attribution.ready import Traced, evaluated, made_ready
 from fggb_jax.data.images import as_float
 from fggb_jax.models.face_model import FaceModel
 from onnx2jax.lowering.conv import Form
@@ -45,7 +45,8 @@ def embed_many(
         count: K.
         make: a slice of 0 … K → these images, (b, H, W, 3) in [0, 1]; called in order.
         memory: a budget in bytes for what is computed at once; that of `limits` where None.
-        progress: called as progress(done, total) with counts of images.
+        progress: called as progress(done, total) with counts of images, a few of which may still
+            be worked on.
         prepared: whether so many images are still to come that a CPU's `FaceModel` had better be
             made ready; that compiles a program, for half a minute where the network is large.
 
@@ -55,9 +56,9 @@ def embed_many(
     if prepared and count > FEW and on_cpu() and isinstance(model, FaceModel):
         ready = made_ready(model, _traced, memory)
         if ready is not None:
-            at_once = 2 * ready.threads * TOGETHER  # keeps all busy, and waits little for the last
-            listed = parts(count, at_once, progress)
-            return np.concatenate([_embedded(model, ready, make(part)) for part in listed])
+            listed = parts(count, 2 * ready.threads * TOGETHER, progress)
+            images = (_checked(model, make(part)) for part in listed)
+            return ready.by_group(partial(evaluated, *ready.functions), images, TOGETHER)
     face = jax.ShapeDtypeStruct((*model.card.size, 3), np.float32)
     listed = batches(count, plan_images(model, face, memory), make, progress)
     return np.concatenate([np.asarray(model.embed(batch))[:n] for batch, n in listed])
@@ -87,10 +88,9 @@ def parts(count: int, size: int, progress: Progress | None = None) -> Iterator[s
             progress(part.stop, count)
 
 
-def _embedded(model: FaceModel, ready: Ready, images: Any) -> Float[np.ndarray, "B N"]:
-    """The embeddings of one image or more, as of `FaceModel.embed`."""
-    images = np.asarray(as_float(images, (None, *model.card.size, 3), model.card.name))
-    return ready.by_group(partial(evaluated, *ready.functions), images, TOGETHER)
+def _checked(model: FaceModel, images: Any) -> Float[np.ndarray, "B H W 3"]:
+    """Images as `FaceModel.embed` takes them."""
+    return np.asarray(as_float(images, (None, *model.card.size, 3), model.card.name))
 
 
 @lru_cache(maxsize=64)

@@ -63,15 +63,15 @@ def fame(
         stop: a way ends where the cosine is that near to its end; as in the authors' code.
         sigma: of the blur, in pixels, edges repeated; where None theirs, 7.7 in a face of 112, and
             in proportion in another.
-        forwards: at most so many passes, those of both ways together, by fewer and longer steps
-            that lead as far; `steps` of `step` where None.
+        forwards: at most so many passes, of both ways together, by fewer and longer steps that
+            lead as far: a step is two, there and back. `steps` of `step` where None.
 
     Returns:
         (H, W). A way that has no step to go gives 0: there is no match to lose where the cosine is
         below `stop`, and none to gain between equal images.
 
     Raises:
-        OptionError: another part, no steps, a negative step, stop or sigma, or less than a pass
+        OptionError: another part, no steps, a negative step, stop or sigma, or less than a step
             for each way.
     """
     sigma = SIGMA * c.size[0] if sigma is None else sigma
@@ -82,7 +82,8 @@ def fame(
 
     signs = {"both": (-1, 1), "similarity": (-1,), "dissimilarity": (1,)}[part]
     if forwards is not None:
-        fewer = min(whole("forwards", forwards, len(signs)) // len(signs), steps)
+        a_step = 2 * len(signs)  # passes, there and back
+        fewer = min(whole("forwards", forwards, a_step) // a_step, steps)
         steps, step = fewer, step * steps / fewer
     total = np.zeros(c.size, np.float32)
     for sign, after in _walked(c, signs, steps, step, stop).items():

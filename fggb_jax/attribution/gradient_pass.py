@@ -57,7 +57,7 @@ def many_gradients(
         values, cotangents = _projected_all(z, target)
         return values, evaluated(back, *residuals, cotangents)
 
-    return ready.by_group(one, np.asarray(images, np.float32), TOGETHER)
+    return ready.by_group(one, [np.asarray(images, np.float32)], TOGETHER)
 
 
 @lru_cache(maxsize=64)

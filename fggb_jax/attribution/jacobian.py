@@ -10,10 +10,12 @@ over compiled steps, which compiles least and, on a CPU, runs fastest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -25,7 +27,10 @@ Gradient = Literal["magnitude", "signed"]
 # What a walk sums of each gradient: a normalised map, the gradient as it is, or its norm.
 Kind = Gradient | Literal["gradient", "norm"]
 Value = Callable[[Array], Array]  # of one cotangent
+S = TypeVar("S")
 T = TypeVar("T")
+
+AHEAD = 3  # items for each thread that were handed over, and whose results were not
 
 
 def channel_map(gradient: Float[Array, "H W 3"], kind: Gradient) -> Float[Array, "H W"]:
@@ -264,21 +269,33 @@ def walk_channels(
 _COMPILED: set[Any] = set()
 
 
-def in_threads(
-    one: Callable[[int], T], starts: Sequence[int], threads: int, alone: int
-) -> Iterator[T]:
-    """`map`, the first `alone` ones here, the others a few at a time."""
-    yield from map(one, starts if threads == 1 else starts[:alone])
+def in_threads(one: Callable[[S], T], items: Iterable[S], threads: int, alone: int) -> Iterator[T]:
+    """`map`, the first `alone` items here, the others a few at a time.
+
+    While some are worked on the next ones are asked for, so that making them takes no time of its
+    own; no more of them, since they may be large.
+    """
+    items = iter(items)
+    yield from map(one, items if threads == 1 else islice(items, alone))
     if threads == 1:
         return
-    settings = _settings()
+    settings, waiting = _settings(), deque[Future[T]]()
 
-    def configured(start: int) -> T:
+    def configured(item: S) -> T:
         with settings():
-            return one(start)
+            return one(item)
 
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(configured, starts[alone:])
+        try:
+            for item in items:
+                waiting.append(pool.submit(configured, item))
+                if len(waiting) == AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 # What a `with jax.…(value)` sets for its own thread only.

@@ -9,7 +9,7 @@ busy in large matrix products only.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -98,31 +98,36 @@ class Ready:
     functions: tuple[Pullback, ...]
     threads: int
 
-    def by_group(self, one: Callable[[np.ndarray], T], images: np.ndarray, size: int) -> T:
+    def by_group(self, one: Callable[[np.ndarray], T], parts: Iterable[np.ndarray], size: int) -> T:
         """Arrays, or a tuple of them, of many images, a few at a time.
 
         Args:
             one: (size, H, W, 3) → arrays of as many rows, by the functions.
-            images: (K, H, W, 3), K ≥ 1.
-            size: images of a group; the last one is filled up.
+            parts: the images, K ≥ 1, some (b, H, W, 3) at a time; each is asked for while those
+                before it are worked on.
+            size: images of a group; the last one of a part is filled up.
 
         Returns:
             As of `one`, of K rows.
         """
-        count = len(images)
-        # The last one again: another shape would compile anew.
-        images = np.pad(images, ((0, -count % size), (0, 0), (0, 0), (0, 0)), "edge")
-        starts = range(0, len(images), size)
 
-        def group(start: int) -> T:
-            return jax.tree.map(np.asarray, one(images[start : start + size]))
+        def group(images: np.ndarray) -> T:
+            found = one(_filled(images, size))
+            return jax.tree.map(lambda rows: np.asarray(rows)[: len(images)], found)
 
+        groups = (part[i : i + size] for part in parts for i in range(0, len(part), size))
         # What compiles goes first and alone: two threads would compile the same twice.
         compiled = all(one.compiled for one in self.traced)
-        found = [*in_threads(group, starts, self.threads, alone=int(not compiled))]
+        found = [*in_threads(group, groups, self.threads, alone=int(not compiled))]
         for traced in self.traced:
             traced.compiled = True
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
+def _filled(images: np.ndarray, size: int) -> np.ndarray:
+    """With the last one again and again: another shape would compile anew."""
+    missing = size - len(images)
+    return np.concatenate([images, np.repeat(images[-1:], missing, 0)]) if missing else images
 
 
 def made_ready(

@@ -47,8 +47,8 @@ def evaluate(
         str,
         typer.Option(
             help="Metrics, or all: deletion_insertion, conditional_deletion_insertion, "
-            "cosine_deletion_insertion, ground_truth, inpainting, patch_replacement, sanity, "
-            "specificity, stability."
+            "cosine_deletion_insertion, each of them also with _blur or _mean_face behind; "
+            "ground_truth, inpainting, patch_replacement, sanity, specificity, stability."
         ),
     ] = "deletion_insertion,ground_truth",
     out: Annotated[Path, typer.Option(help="The folder to write to, or to go on in.")] = Path(
@@ -59,7 +59,10 @@ def evaluate(
     ] = None,
     threshold: ThresholdOption = "auto",
     forwards: Annotated[
-        int, typer.Option(min=0, help="Passes of a black-box map, and of FAME's; 0: as published.")
+        int,
+        typer.Option(
+            min=0, help="Passes of a black-box map, and of FAME's, there and back; 0: as published."
+        ),
     ] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     images: ImagesOption = None,

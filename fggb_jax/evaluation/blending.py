@@ -57,8 +57,23 @@ def harmonic(
 ) -> Float[np.ndarray, "H W C"]:
     """The smoothest continuation into the mask of the values around it: Δu = 0, u = 0 elsewhere.
 
-    By conjugate gradients for all C channels at once; about as many steps as the mask is wide.
     `values` must be 0 in the mask.
+    """
+    box = tuple(
+        slice(max(0, places.min() - 1), places.max() + 2) if len(places) else slice(0)
+        for places in np.nonzero(mask)
+    )
+    u = np.zeros(values.shape, np.float64)
+    u[box] = _solved(values[box], mask[box])
+    return u
+
+
+def _solved(
+    values: Float[np.ndarray, "h w C"], mask: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w C"]:
+    """`harmonic` of the mask's surroundings: an edge that is not the image's is outside the mask.
+
+    By conjugate gradients for all C channels at once; about as many steps as the mask is wide.
     """
     inside = mask[..., None].astype(np.float64)
     degree = _neighbours(np.ones((*mask.shape, 1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ RUNTIME = "runtime"  # the record of what a map took
 VARIANTS = (
     "fggb:smooth=3",
     "fggb:read=pair_specific",
-    "fggb:gradient=signed",
-    "fggb:gradient=signed:read=magnitude:smooth=3",
+    "fggb:gradient=signed:norms=equal:smooth=6",
+    "fggb:gradient=signed:norms=equal:read=magnitude:smooth=3",
 )
 
 
@@ -47,7 +48,7 @@ def chosen(
         methods: specs with commas between them; "all" stands for all methods whose maps are of
             pixels, and `VARIANTS`.
         metrics: names with commas between them, or "all".
-        forwards: passes of a black-box map, and of FAME's; None: as published.
+        forwards: passes of a black-box map, and of FAME's, there and back; None: as published.
 
     Raises:
         OptionError: a name or option that does not exist, or one given twice, or a method whose
@@ -98,9 +99,9 @@ def run(
         progress: called as progress(done, total) with counts of records.
 
     Yields:
-        Pair by pair, in the order of `spread`, a record as plain values: `pair`, `method`, `judge`,
-        and `scores` (null where a score makes no sense for a pair) or `error`. The judge "runtime"
-        has the seconds and passes of a map.
+        Pair by pair, in the order of `spread`, and judge by judge, a record as plain values:
+        `pair`, `method`, `judge`, and `scores` (null where a score makes no sense for a pair) or
+        `error`. The judge "runtime" has the seconds and passes of a map.
     """
     done = {(r["pair"], r["method"], r["judge"]) for r in known if "error" not in r}
     total = len(study.pairs) * len(methods) * (len(judges) + 1)
@@ -108,19 +109,22 @@ def run(
     if progress is not None:
         progress(len(done), total)
     for pair in spread(len(study.pairs)):
-        wanted = [
-            (spec, judge)
-            for spec in methods
+        asked = [
+            (judge, [m for m in methods if (pair, m.text, _name(judge)) not in done])
             for judge in (None, *judges)
-            if (pair, spec.text, judge.name if judge else RUNTIME) not in done
         ]
-        case = study.case(pair) if wanted else None
-        for spec, judge in wanted:
+        asked = [(judge, wanted) for judge, wanted in asked if wanted]
+        case = study.case(pair) if asked else None
+        for judge, wanted in asked:
             assert case is not None
-            yield _record(maker, case, pair, spec, judge)
-            done.add((pair, spec.text, judge.name if judge else RUNTIME))
-            if progress is not None:
-                progress(len(done), total)
+            if judge is not None and judge.prepare is not None:
+                with suppress(FggbError):  # each map will say so for itself
+                    judge.prepare(case, [maker.explainer(spec) for spec in wanted])
+            for spec in wanted:
+                yield _record(maker, case, pair, spec, judge)
+                done.add((pair, spec.text, _name(judge)))
+                if progress is not None:
+                    progress(len(done), total)
 
 
 def spread(count: int) -> list[int]:
@@ -141,8 +145,7 @@ def spread(count: int) -> list[int]:
 def _record(
     maker: MapMaker, case: Case, pair: int, spec: MethodSpec, judge: Judge | None
 ) -> Record:
-    name = judge.name if judge else RUNTIME
-    record: Record = {"pair": pair, "method": spec.text, "judge": name}
+    record: Record = {"pair": pair, "method": spec.text, "judge": _name(judge)}
     try:
         if judge is None:
             made = maker.make(spec, case.probe, case.gallery)
@@ -160,6 +163,10 @@ def _record(
     except FggbError as error:  # costs this record alone
         return {**record, "error": str(error)}
     return {**record, "scores": {key: _plain(value) for key, value in scores.items()}}
+
+
+def _name(judge: Judge | None) -> str:
+    return RUNTIME if judge is None else judge.name
 
 
 def _plain(value: Any) -> Any:

@@ -116,6 +116,8 @@ class Judge:
         judge: (`Case`, `Explainer`) → `Scores`, flat; lists are curves.
         scores: the numbers that a table shows, each with which way is better.
         curves: the lists that are drawn, each with what its horizontal axis is, as values.
+        prepare: (`Case`, `Explainer`s) → None, where what `judge` needs of all methods' maps is
+            had sooner at once: called before it, and keeps what it finds by `once`.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Judge:
     judge: Callable[[Case, Explainer], Scores]
     scores: Mapping[str, Better]
     curves: Mapping[str, tuple[str, Sequence[float]]]
+    prepare: Callable[[Case, Sequence[Explainer]], None] | None = None
 
 
 _JUDGES: dict[str, Judge] = {}
@@ -133,6 +136,7 @@ def judge(
     title: str,
     scores: Mapping[str, Better],
     curves: Mapping[str, tuple[str, Sequence[float]]] | None = None,
+    prepare: Callable[[Case, Sequence[Explainer]], None] | None = None,
 ) -> Callable[[Callable[[Case, Explainer], Scores]], Callable[[Case, Explainer], Scores]]:
     """Register a judge."""
 
@@ -141,7 +145,7 @@ def judge(
     ) -> Callable[[Case, Explainer], Scores]:
         if name in _JUDGES:
             raise ValueError(f"judge {name!r} is registered twice")
-        _JUDGES[name] = Judge(name, title, function, dict(scores), dict(curves or {}))
+        _JUDGES[name] = Judge(name, title, function, dict(scores), dict(curves or {}), prepare)
         return function
 
     return register

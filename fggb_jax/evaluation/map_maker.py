@@ -12,16 +12,15 @@ import numpy as np
 
 from fggb_jax.attribution import norms
 from fggb_jax.attribution.comparison import Comparison
-from fggb_jax.attribution.embedding_pass import embed_many
 from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.errors import ModelError
 from fggb_jax.evaluation.judgement import Explainer, Reading
 from fggb_jax.evaluation.method_spec import MethodSpec
-from fggb_jax.evaluation.remembered import Remembered
+from fggb_jax.evaluation.remembered import Remembered, digest
 from fggb_jax.evaluation.walked import Walks, of_walk
 from fggb_jax.explain import Request
 
-REMEMBERED = 64  # maps; of one pair all methods, and what judges change of it
+REMEMBERED = 256  # maps; of one pair all methods', and what a judge changes of it for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +30,8 @@ class Made:
     Attributes:
         face: the probe's map.
         cosine: of the pair.
-        seconds: from images to map. A walk that another map has needed before is counted as if it
-            had been made for this one alone.
+        seconds: from images to map. A walk or an embedding that another map has needed before is
+            counted as if it had been made for this one alone; so is how images are looked up.
         forwards: images that were embedded, beyond the pair's cosine.
         backwards: cotangents that were pulled back.
     """
@@ -63,19 +62,13 @@ class MapMaker:
         """The method as judges call it."""
 
         def explain(probe: np.ndarray, gallery: np.ndarray, model: Any = None) -> Reading:
-            made = self.make(spec, probe, gallery, model, timed=False)
+            made = self.make(spec, probe, gallery, model)
             return spec.reading(made.face, made.cosine)
 
         return explain
 
     def make(
-        self,
-        spec: MethodSpec,
-        probe: np.ndarray,
-        gallery: np.ndarray,
-        model: Any = None,
-        *,
-        timed: bool = True,
+        self, spec: MethodSpec, probe: np.ndarray, gallery: np.ndarray, model: Any = None
     ) -> Made:
         """The map, remembered for a while.
 
@@ -84,7 +77,6 @@ class MapMaker:
             probe: (H, W, 3) float32 in [0, 1].
             gallery: likewise.
             model: in place of the maker's.
-            timed: whether its seconds are wanted: then no embedding is taken from other maps.
 
         Raises:
             ModelError: the map is not finite.
@@ -92,11 +84,11 @@ class MapMaker:
         """
         model = self.model if model is None else model
         method = (spec.method, spec.options, id(model))
-        key = (*method, probe.tobytes(), gallery.tobytes())
+        key = (*method, digest(probe), digest(gallery))
         if key in self._made:
             self._made.move_to_end(key)
             return self._made[key]
-        made = self._explain(method, spec, probe, gallery, model, timed)
+        made = self._explain(method, spec, probe, gallery, model)
         if not np.isfinite(np.asarray(made.face.signed)).all():
             raise ModelError(f"the map of {spec.text} is not finite")
         self._made[key] = made
@@ -105,23 +97,21 @@ class MapMaker:
         return made
 
     def _explain(
-        self,
-        key: Any,
-        spec: MethodSpec,
-        probe: np.ndarray,
-        gallery: np.ndarray,
-        model: Any,
-        timed: bool,
+        self, key: Any, spec: MethodSpec, probe: np.ndarray, gallery: np.ndarray, model: Any
     ) -> Made:
         asked = self._asked(key, spec, model)
-        embed = embed_many if timed else self._embedded
-        start, saved = time.perf_counter(), self._walks.saved
+        start, saved = time.perf_counter(), self._saved
         with asked.settings():
-            found = _probe_map(asked, self._walks, embed, probe, gallery)
+            found = _probe_map(asked, self._walks, self._embedded, probe, gallery)
             face, cosine, forwards, backwards = found
             face = FaceMap(np.asarray(face.p), np.asarray(face.q), np.asarray(face.threshold))
-        seconds = time.perf_counter() - start + self._walks.saved - saved
+        seconds = time.perf_counter() - start + self._saved - saved
         return Made(face, cosine, seconds, forwards, backwards)
+
+    @property
+    def _saved(self) -> float:
+        """Seconds that walks and embeddings would have taken which were remembered."""
+        return self._walks.saved + self._embedded.saved
 
     def _asked(self, key: Any, spec: MethodSpec, model: Any) -> Request:
         """The request of a method, checked once; the model with it, so that its id stays its."""
@@ -137,11 +127,13 @@ def _probe_map(
 ) -> tuple[FaceMap, float, int, int]:
     """The probe's map, the cosine, and how many passes there and back it took."""
     if (sums := of_walk(asked.method.name, asked.options)) is not None:
-        face, cosine = walks.face_map(asked.model, sums, probe, gallery, asked.threshold)
+        face, cosine = walks.face_map(asked.model, sums, probe, gallery, asked.threshold, embed)
         return face, cosine, 1, asked.model.dimension
     image, partner = (jnp.asarray(x, jnp.float32) for x in (probe, gallery))
     if asked.method.face is not None:
-        shared = {"memory": asked.memory, "embed_all": embed, "prepared": True}
+        pair = np.stack([probe, gallery])
+        z = embed(asked.model, 2, lambda part: pair[part], memory=asked.memory)
+        shared = {"memory": asked.memory, "embed_all": embed, "prepared": True, "embeddings": z}
         c = Comparison(asked.model, image, partner, asked.threshold, **shared)
         face = asked.method.map_of(c, asked.options)
         return face, c.cosine, c.forwards, c.backwards

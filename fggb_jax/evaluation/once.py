@@ -26,3 +26,8 @@ def once(case: Case, key: Hashable, make: Callable[[], T]) -> T:
     if key not in kept:
         kept[key] = make()
     return kept[key]
+
+
+def is_kept(case: Case, key: Hashable) -> bool:
+    """Whether `once` has it already."""
+    return key in _KEPT.get(case, {})

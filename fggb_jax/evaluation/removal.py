@@ -11,7 +11,9 @@ correctness, or the cosine,
 The area is linear in y: the mean over pairs of the pairs' areas is the area of the mean curve, so
 of the curve of the accuracy at the fixed threshold that papers show.
 
-Three judges share the same forward passes, 54 for each map and 4 for the pair:
+Three judgements, each a judge for every fill: black, as published, by the plain name, the others
+by `name_blur` and `name_mean_face`. The judges of a fill share their forward passes, 18 for each
+map and 2 for the pair.
 
 - `deletion_insertion`, FAME's: similarity maps of all pairs, the accuracy over both kinds. Removal
   makes few impostors acceptable, whatever the map: these add a constant near 100 %.
@@ -26,8 +28,10 @@ An empty map (`ranking`) removes nothing; its scores are NaN, and `empty` is the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -35,30 +39,76 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fggb_jax.attribution.perturbation import Fill, fill_of
+from fggb_jax.errors import FggbError
 from fggb_jax.evaluation.judgement import Better, Case, Explainer, Scores, judge
-from fggb_jax.evaluation.once import once
+from fggb_jax.evaluation.once import is_kept, once
 from fggb_jax.evaluation.ranking import prefixes, ranked
 
 Removed = Literal["black", "blur", "mean_face"]
 
 FILLS = get_args(Removed)
 PERCENT = tuple(range(0, 101, 10))
+TOGETHER = 8  # maps that are removed by at once: batches of one map's 18 images waste their ends
 
 BETTER: dict[str, Better] = {"deletion": "lower", "insertion": "higher"}
 TURNED: dict[str, Better] = {"deletion": "higher", "insertion": "lower"}
-ORDERS = {f"{way}_{fill}": way for fill in FILLS for way in BETTER}  # curve → which way
-EMPTY: dict[str, Better] = {"empty": "lower"}
 
 Curves = Mapping[str, Float[np.ndarray, " P"]]
 
 
-def _of_kinds(impostor: Mapping[str, Better], of: str = "") -> dict[str, Better]:
-    scores: dict[str, Better] = {
-        f"{kind}_{of}{name}": better[way]
+def deletion_insertion(case: Case, explain: Explainer, fill: Removed) -> Scores:
+    """Accuracy in % while pixels go by the similarity map, of either kind of pair."""
+    order = _similarity(case, explain)
+    along = _along(case, order, fill)
+    right = {name: _right(case, cosines) for name, cosines in along.items()}
+    return {"empty": float(order is None), **_scored(right, 100)}
+
+
+def conditional_deletion_insertion(case: Case, explain: Explainer, fill: Removed) -> Scores:
+    """Accuracy in % by the similarity map of a genuine, the dissimilarity map of an impostor pair.
+
+    NaN for the other kind.
+    """
+    order = _own(case, explain)
+    along = _along(case, order, fill)
+    right = {name: _right(case, cosines) for name, cosines in along.items()}
+    return {"empty": float(order is None), **_scored(_by_kind(case, right), 100)}
+
+
+def cosine_deletion_insertion(case: Case, explain: Explainer, fill: Removed) -> Scores:
+    """As `conditional_deletion_insertion`, the mean cosine in place of the accuracy."""
+    order = _own(case, explain)
+    along = _along(case, order, fill)
+    return {"empty": float(order is None), **_scored(_by_kind(case, along, "cosine_"), 1)}
+
+
+def _register(fill: Removed) -> None:
+    """The three judges of a fill."""
+    behind, seen = ("", "black") if fill == "black" else (f"_{fill}", fill.replace("_", " "))
+    kinds = f"Deletion and insertion, {seen}, each kind of pair by its own map"
+    cosine = f"{kinds}: cosine"
+    of_all: dict[str, Better] = {f"{way}_{fill}": better for way, better in BETTER.items()}
+    for function, title, scores, order in (
+        (deletion_insertion, f"Deletion and insertion, {seen}, all pairs", of_all, _similarity),
+        (conditional_deletion_insertion, kinds, _of_kinds(fill, BETTER), _own),
+        (cosine_deletion_insertion, cosine, _of_kinds(fill, TURNED, "cosine_"), _own),
+    ):
+        register = judge(
+            f"{function.__name__}{behind}",
+            title,
+            {**scores, "empty": "lower"},
+            _drawn(scores),
+            partial(_prepare, fill=fill, order=order),
+        )
+        register(partial(function, fill=fill))
+
+
+def _of_kinds(fill: Removed, impostor: Mapping[str, Better], of: str = "") -> dict[str, Better]:
+    return {
+        f"{kind}_{of}{way}_{fill}": better[way]
         for kind, better in (("genuine", BETTER), ("impostor", impostor))
-        for name, way in ORDERS.items()
+        for way in BETTER
     }
-    return {**scores, **EMPTY}
 
 
 def _drawn(scores: Mapping[str, Better]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -67,89 +117,72 @@ def _drawn(scores: Mapping[str, Better]) -> dict[str, tuple[str, tuple[int, ...]
     return {
         f"{name}_curve": (axis["deletion" if "deletion" in name else "insertion"], PERCENT)
         for name in scores
-        if name != "empty"
     }
 
 
-ALL: dict[str, Better] = {**{name: BETTER[way] for name, way in ORDERS.items()}, **EMPTY}
-CONDITIONAL = _of_kinds(BETTER)
-COSINE = _of_kinds(TURNED, "cosine_")
-
-
-@judge("deletion_insertion", "Deletion and insertion, all pairs", ALL, _drawn(ALL))
-def deletion_insertion(case: Case, explain: Explainer) -> Scores:
-    """Accuracy in % while pixels go by the similarity map, of either kind of pair."""
-    order = ranked(explain(case.probe, case.gallery).similarity)
-    right = {name: _right(case, cosines) for name, cosines in _along(case, order).items()}
-    return {"empty": float(order is None), **_scored(right, 100)}
-
-
-@judge(
-    "conditional_deletion_insertion",
-    "Deletion and insertion, each kind of pair by its own map",
-    CONDITIONAL,
-    _drawn(CONDITIONAL),
-)
-def conditional_deletion_insertion(case: Case, explain: Explainer) -> Scores:
-    """Accuracy in % by the similarity map of a genuine, the dissimilarity map of an impostor pair.
-
-    NaN for the other kind.
-    """
-    own, empty = _own(case, explain)
-    right = {name: _right(case, cosines) for name, cosines in own.items()}
-    return {"empty": empty, **_scored(_by_kind(case, right), 100)}
-
-
-@judge(
-    "cosine_deletion_insertion",
-    "Deletion and insertion, cosine, each kind of pair by its own map",
-    COSINE,
-    _drawn(COSINE),
-)
-def cosine_deletion_insertion(case: Case, explain: Explainer) -> Scores:
-    """As `conditional_deletion_insertion`, the mean cosine in place of the accuracy."""
-    own, empty = _own(case, explain)
-    return {"empty": empty, **_scored(_by_kind(case, own, "cosine_"), 1)}
-
-
-def removal_cosines(case: Case, order: Int[np.ndarray, " H*W"]) -> Curves:
+def removal_cosines(case: Case, order: Int[np.ndarray, " H*W"], fill: Removed) -> Curves:
     """The cosine to the gallery image while the probe's pixels are removed in an order.
 
     Args:
         case: the pair.
         order: the pixels, most salient first: `ranking.ranked`.
+        fill: what is seen in their place.
 
     Returns:
-        "deletion_black", "insertion_black", "deletion_blur", … → (11,) over `PERCENT`. The last
+        "deletion_black" and "insertion_black", or of another fill, → (11,) over `PERCENT`. The last
         value of a deletion is the first of the insertion, and the other way round.
     """
-    key = ("removal", hashlib.sha256(np.ascontiguousarray(order).tobytes()).digest())
-    return once(case, key, lambda: _removal_cosines(case, order))
+    return once(case, _key(order, fill), lambda: _removal_cosines(case, [order], fill)[0])
 
 
-def _removal_cosines(case: Case, order: np.ndarray) -> Curves:
+def _key(order: np.ndarray, fill: Removed) -> tuple[str, str, bytes]:
+    return "removal", fill, hashlib.sha256(np.ascontiguousarray(order).tobytes()).digest()
+
+
+def _prepare(
+    case: Case,
+    explainers: Sequence[Explainer],
+    fill: Removed,
+    order: Callable[[Case, Explainer], np.ndarray | None],
+) -> None:
+    """`removal_cosines` of many maps, a few at a time."""
+    orders = {}
+    for explain in explainers:
+        with contextlib.suppress(FggbError):  # one map's fault is not the others'
+            if (found := order(case, explain)) is not None:
+                orders[_key(found, fill)] = found
+    keys = [key for key in orders if not is_kept(case, key)]
+    for start in range(0, len(keys), TOGETHER):
+        some = keys[start : start + TOGETHER]
+        made = _removal_cosines(case, [orders[key] for key in some], fill)
+        for key, curves in zip(some, made, strict=True):
+            once(case, key, lambda curves=curves: curves)
+
+
+def _removal_cosines(case: Case, orders: Sequence[np.ndarray], fill: Removed) -> list[Curves]:
     height, width, _ = case.probe.shape
-    counts = [round(len(order) * percent / 100) for percent in PERCENT[1:-1]]
-    salient = prefixes(order, counts, (height, width))[..., None]
-    fills = {fill: hiding(case, fill) for fill in FILLS}
-    untouched, *all_hidden = _ends(case, fills)
-    images = [
-        np.where(salient, *pair)
-        for hidden in fills.values()
-        for pair in ((hidden, case.probe), (case.probe, hidden))
+    counts = [round(height * width * percent / 100) for percent in PERCENT[1:-1]]
+    hidden, ends = once(case, ("removal", fill), lambda: _untouched_and_hidden(case, fill))
+    images = []
+    for order in orders:
+        salient = prefixes(order, counts, (height, width))[..., None]
+        images += [np.where(salient, hidden, case.probe), np.where(salient, case.probe, hidden)]
+    cosines = case.cosines(np.concatenate(images)).reshape(len(orders), 2, -1)
+    return [
+        {
+            f"deletion_{fill}": np.r_[ends[0], deleted, ends[1]],
+            f"insertion_{fill}": np.r_[ends[1], inserted, ends[0]],
+        }
+        for deleted, inserted in cosines
     ]
-    cosines = case.cosines(np.concatenate(images)).reshape(len(FILLS), 2, -1)
-    curves = {}
-    for fill, hidden, (deleted, inserted) in zip(FILLS, all_hidden, cosines, strict=True):
-        curves[f"deletion_{fill}"] = np.r_[untouched, deleted, hidden]
-        curves[f"insertion_{fill}"] = np.r_[hidden, inserted, untouched]
-    return curves
 
 
-def _ends(case: Case, fills: Mapping[str, np.ndarray]) -> Float[np.ndarray, " F"]:
-    """The cosine of the probe and of each fill alone, the same for all maps."""
-    images = np.stack([case.probe, *fills.values()])
-    return once(case, "removal ends", lambda: case.cosines(images))
+def _untouched_and_hidden(
+    case: Case, fill: Removed
+) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, " 2"]]:
+    """What hides, and the cosine of the probe and of this alone: the same for all maps."""
+    hidden = hiding(case, fill)
+    return hidden, case.cosines(np.stack([case.probe, hidden]))
 
 
 def hiding(case: Case, fill: Removed | Fill) -> Float[np.ndarray, "H W 3"]:
@@ -160,17 +193,21 @@ def hiding(case: Case, fill: Removed | Fill) -> Float[np.ndarray, "H W 3"]:
     return np.clip(np.asarray(fill_of(jnp.asarray(case.probe), fill)), 0, 1)
 
 
-def _along(case: Case, order: np.ndarray | None) -> Curves:
+def _along(case: Case, order: np.ndarray | None, fill: Removed) -> Curves:
     if order is None:
-        return {name: np.full(len(PERCENT), np.nan) for name in ORDERS}
-    return removal_cosines(case, order)
+        return {f"{way}_{fill}": np.full(len(PERCENT), np.nan) for way in BETTER}
+    return removal_cosines(case, order, fill)
 
 
-def _own(case: Case, explain: Explainer) -> tuple[Curves, float]:
-    """The cosines along the map of the pair's own kind, and whether it is empty."""
+def _similarity(case: Case, explain: Explainer) -> np.ndarray | None:
+    """The pixels by the similarity map; None where it is empty."""
+    return ranked(explain(case.probe, case.gallery).similarity)
+
+
+def _own(case: Case, explain: Explainer) -> np.ndarray | None:
+    """The pixels by the map of the pair's own kind; None where it is empty."""
     reading = explain(case.probe, case.gallery)
-    order = ranked(reading.similarity if case.same else reading.dissimilarity)
-    return _along(case, order), float(order is None)
+    return ranked(reading.similarity if case.same else reading.dissimilarity)
 
 
 def _by_kind(case: Case, own: Curves, of: str = "") -> Curves:
@@ -197,3 +234,7 @@ def _scored(curves: Curves, scale: float) -> dict[str, float | list[float]]:
 def area(curve: Float[np.ndarray, " P"]) -> float:
     """The mean height of a curve over equal steps, by the trapezoid rule."""
     return float(np.trapezoid(curve) / (len(curve) - 1))
+
+
+for _fill in FILLS:
+    _register(_fill)

@@ -109,7 +109,8 @@ def _facts(study: Study, run: Mapping[str, Any]) -> list[str]:
         f"{run['pairs']}",
         f"model {run['model']}, faces: {run['faces']}",
         f"threshold {study.threshold:.4f}: {run['threshold_source']}",
-        f"passes of a black-box map, and of FAME's: {run['forwards'] or 'as published'}; seed "
+        f"passes of a black-box map, and of FAME's, there and back: "
+        f"{run['forwards'] or 'as published'}; seed "
         f"{study.seed}",
     ]
 

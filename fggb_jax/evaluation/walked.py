@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,13 @@ class Walks:
         self._walked: OrderedDict[Any, Walked] = OrderedDict()
 
     def face_map(
-        self, model: Any, method: Mapping[str, Any], probe: Any, gallery: Any, threshold: float
+        self,
+        model: Any,
+        method: Mapping[str, Any],
+        probe: Any,
+        gallery: Any,
+        threshold: float,
+        embed: Callable[..., Any],
     ) -> tuple[FaceMap, float]:
         """The probe's map and the cosine, as `fggb` and `image_mean` have them.
 
@@ -65,9 +71,10 @@ class Walks:
             probe: (H, W, 3) float32 in [0, 1].
             gallery: likewise.
             threshold: t.
+            embed: what is called as `embed_many` is, for the gallery image.
         """
         walked = self._of(model, probe, method["gradient"], method["embedding"])
-        z = np.asarray(model.embed(gallery[None]))[0]
+        z = embed(model, 1, lambda part: gallery[None][part], memory=self.memory)[0]
         rows, cosine = coefficients(jnp.asarray(walked.embedding), jnp.asarray(z))
         maps = walked.maps.reshape(len(walked.maps), -1)
         p, q = (np.asarray(rows) @ maps).reshape(2, *probe.shape[:2])

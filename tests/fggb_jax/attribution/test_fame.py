@@ -71,7 +71,7 @@ def test_it_stops_where_it_has_arrived(faces):
 
 @pytest.mark.parametrize(("part", "ways"), [("both", 2), ("similarity", 1)])
 def test_fewer_passes_lead_as_far(faces, part, ways):
-    fewer = fame(faces, part=part, steps=12, step=0.01, forwards=4 * ways + ways - 1)
+    fewer = fame(faces, part=part, steps=12, step=0.01, forwards=4 * 2 * ways + 2 * ways - 1)
     longer = fame(faces, part=part, steps=4, step=0.03)
     np.testing.assert_array_equal(fewer.signed, longer.signed)
     plenty = fame(faces, part=part, steps=12, step=0.01, forwards=1000)
@@ -104,7 +104,7 @@ def test_a_blur_spreads_it(faces):
         ({"step": -1}, "step is -1; give a number, 0 or more"),
         ({"stop": float("nan")}, "stop is nan; give a number, 0 or more"),
         ({"sigma": "5"}, "sigma is '5'; give a number, 0 or more"),
-        ({"forwards": 1}, "forwards is 1; give a whole number, 2 or more"),
+        ({"forwards": 3}, "forwards is 3; give a whole number, 4 or more"),
     ],
 )
 def test_options_that_make_no_sense(faces, options, message):

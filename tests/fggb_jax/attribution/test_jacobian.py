@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fggb_jax as fx
 from fggb_jax.attribution import jacobian
 from fggb_jax.attribution.pullback import prepare
 from onnx2jax.lowering.channels_last import placed
@@ -145,3 +146,28 @@ def test_threads_keep_the_settings_of_the_one_that_calls():
         found = drive(threads=2)
         assert found.dtype == jnp.float64
         np.testing.assert_array_equal(found, drive())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_items_are_asked_for_as_they_are_worked_on(threads):
+    """In their order, and no more of them ahead than the threads have use for."""
+    asked, most = [], jacobian.AHEAD * threads
+    items = (asked.append(i) or i for i in range(40))
+    found = jacobian.in_threads(lambda i: -i, items, threads, alone=1)
+    for i, value in enumerate(found):
+        assert value == -i
+        ahead = len(asked) - i - 1
+        assert ahead == (0 if threads == 1 or i == 0 else min(most - 1, 39 - i))
+    assert asked == list(range(40))
+
+
+def test_an_item_that_fails_ends_it():
+    def fails(i):
+        if i == 5:
+            raise fx.ModelError("no such luck")
+        return i
+
+    found = jacobian.in_threads(fails, iter(range(100)), 2, alone=0)
+    assert [next(found) for _ in range(5)] == list(range(5))
+    with pytest.raises(fx.ModelError, match="no such luck"):
+        next(found)

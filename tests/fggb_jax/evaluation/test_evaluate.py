@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,15 +50,15 @@ def test_every_method_is_judged_on_every_pair():
     assert [key(r) for r in records] == [
         (pair, spec.text, judge)
         for pair in (0, 2, 1)
-        for spec in METHODS
         for judge in ("runtime", "mass")
+        for spec in METHODS
     ]
-    first = records[1]["scores"]
+    first = records[2]["scores"]
     e = fx.explain(tiny.model(), *tiny.faces(2), method="gradient", threshold=0.3)
     assert first["mass"] == pytest.approx(float(e.probe.q.sum()), rel=1e-5)
     assert first["genuine"] == 1
-    assert records[9]["scores"]["genuine"] is None  # pair 1, the last one, is an impostor
-    assert records[2]["scores"]["forwards"] == 9
+    assert records[10]["scores"]["genuine"] is None  # pair 1, the last one, is an impostor
+    assert records[1]["scores"]["forwards"] == 9
     json.dumps(records, allow_nan=False)
 
 
@@ -77,6 +78,35 @@ def test_an_error_costs_its_own_record_and_is_tried_again():
     assert [(r["judge"], r["error"]) for r in errors] == [("failing", "no such luck")] * 3
     again = list(run(study(), METHODS[:1], [FAILING, MASS], records))
     assert [key(r) for r in again] == [key(r) for r in errors]
+
+
+def test_a_judge_prepares_what_is_still_to_be_judged_of_a_pair_at_once():
+    seen = []
+
+    def prepare(case, explainers):
+        seen.append(
+            [float(explain(case.probe, case.gallery).signed.sum()) for explain in explainers]
+        )
+
+    judge = replace(MASS, prepare=prepare)
+    whole = list(run(study(), METHODS, [judge]))
+    assert [len(sums) for sums in seen] == [2, 2, 2]
+    first = fx.explain(tiny.model(), *tiny.faces(2), method="gradient", threshold=0.3)
+    assert seen[0][0] == pytest.approx(float(first.probe.q.sum()), rel=1e-5)
+    seen.clear()
+    list(run(study(), METHODS, [judge], whole[:7]))  # the first pair, and gradient's of the second
+    assert [len(sums) for sums in seen] == [1, 2]
+
+
+def test_what_cannot_be_prepared_is_judged_map_by_map():
+    def fails(case, explainers):
+        raise fx.ModelError("no such luck")
+
+    records = list(run(study(), METHODS, [replace(MASS, prepare=fails)]))
+    plain = list(run(study(), METHODS, [MASS]))
+    assert [r["scores"] for r in records if r["judge"] == "mass"] == [
+        r["scores"] for r in plain if r["judge"] == "mass"
+    ]
 
 
 def test_progress_begins_where_the_run_does():

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 
 import fggb_jax as fx
 import tiny
+from fggb_jax.evaluation import remembered
 from fggb_jax.evaluation.remembered import AT_ONCE, Remembered
 
 
@@ -46,3 +49,17 @@ def test_progress_counts_all_images():
     model = counting()[0]
     Remembered()(model, len(faces), lambda part: faces[part], progress=lambda *at: seen.append(at))
     assert seen == [(AT_ONCE, AT_ONCE + 1), (AT_ONCE + 1, AT_ONCE + 1)]
+
+
+def test_what_is_remembered_counts_as_if_it_had_been_embedded(monkeypatch):
+    """A clock that goes on by a second an image: two of the four are known."""
+    clock = [0.0]
+    model = fx.BlackBox(
+        lambda x: clock.__setitem__(0, clock[0] + len(x)) or x.mean((1, 2)), tiny.model().card
+    )
+    monkeypatch.setattr(remembered, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    faces, embed = tiny.faces(4).astype(np.float32) / 255, Remembered()
+    embed(model, 2, lambda part: faces[:2][part])
+    assert (clock[0], embed.saved) == (2, 0)
+    embed(model, 4, lambda part: faces[part])
+    assert (clock[0], embed.saved) == (4, 2)
