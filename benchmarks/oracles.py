@@ -13,7 +13,6 @@ import torch_reference as ref
 from common import model_file
 
 import fggb_jax as fx
-from onnx2jax import interpreter
 from onnx2jax.lowering.channels_last import channels_last
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -105,11 +104,10 @@ def our_branches(model: fx.FaceModel, image: np.ndarray) -> list[torch.Tensor]:
     @jax.jit
     def activations(params: Any, image: Any) -> Any:
         x = model.card.preprocess(image)[None]
-        operators, opsets = network.operators, network.graph.opsets
 
         def inputs(given: dict[str, Any]) -> list[list[Any]]:
             values = {**network.constants, **given}
-            interpreter.run(network.graph.nodes, operators, opsets, values, network.resolved_target)
+            network.interpreter.run(network.graph.nodes, values)
             return [[values[name] for name in node.inputs] for node in nodes]
 
         # As the network itself is run on a CPU: in another order sums round otherwise.
