@@ -113,11 +113,11 @@ def run(
             (judge, [m for m in methods if (pair, m.text, _name(judge)) not in done])
             for judge in (None, *judges)
         ]
-        asked = [(judge, wanted) for judge, wanted in asked if wanted]
-        case = study.case(pair) if asked else None
+        if not any(wanted for _, wanted in asked):
+            continue
+        case = study.case(pair)
         for judge, wanted in asked:
-            assert case is not None
-            if judge is not None and judge.prepare is not None:
+            if wanted and judge is not None and judge.prepare is not None:
                 with suppress(FggbError):  # each map will say so for itself
                     judge.prepare(case, [maker.explainer(spec) for spec in wanted])
             for spec in wanted:

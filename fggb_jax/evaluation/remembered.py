@@ -61,6 +61,6 @@ class Remembered:
         return np.stack(found)
 
 
-def digest(image: np.ndarray) -> bytes:
-    """What stands for an image in the memory of many."""
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
+def digest(array: np.ndarray) -> bytes:
+    """What stands for an image, or an order of pixels, in the memory of many."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()

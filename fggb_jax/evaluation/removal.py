@@ -29,7 +29,6 @@ An empty map (`ranking`) removes nothing; its scores are NaN, and `empty` is the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, get_args
@@ -43,6 +42,7 @@ from fggb_jax.errors import FggbError
 from fggb_jax.evaluation.judgement import Better, Case, Explainer, Scores, judge
 from fggb_jax.evaluation.once import is_kept, once
 from fggb_jax.evaluation.ranking import prefixes, ranked
+from fggb_jax.evaluation.remembered import digest
 
 Removed = Literal["black", "blur", "mean_face"]
 
@@ -136,7 +136,7 @@ def removal_cosines(case: Case, order: Int[np.ndarray, " H*W"], fill: Removed) -
 
 
 def _key(order: np.ndarray, fill: Removed) -> tuple[str, str, bytes]:
-    return "removal", fill, hashlib.sha256(np.ascontiguousarray(order).tobytes()).digest()
+    return "removal", fill, digest(order)
 
 
 def _prepare(

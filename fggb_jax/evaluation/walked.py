@@ -21,6 +21,7 @@ from fggb_jax.attribution.maps import FaceMap
 from fggb_jax.attribution.memory import limits
 from fggb_jax.attribution.norms import is_exact
 from fggb_jax.attribution.walk import embedded_channels
+from fggb_jax.evaluation.remembered import digest
 
 SHARE = 1 / 4  # of the memory budget, for maps that wait
 
@@ -83,7 +84,7 @@ class Walks:
         return FaceMap(p, q, np.asarray(threshold, np.float32)), float(cosine)
 
     def _of(self, model: Any, image: np.ndarray, gradient: Any, embedding: Any) -> Walked:
-        key = (id(model), gradient, embedding, image.tobytes())
+        key = (id(model), gradient, embedding, digest(image))
         if key in self._walked:
             self._walked.move_to_end(key)
             self.saved += self._walked[key].seconds
