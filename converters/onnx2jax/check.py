@@ -107,7 +107,9 @@ def _our_values(model: Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.n
         return [values[name] for name in produced]
 
     inputs = {name: jnp.asarray(x) for name, x in feeds.items()}
-    found = every_value(model.params, inputs)
+    # What is compared is the conversion, not what a GPU or TPU rounds factors to by default.
+    with jax.default_matmul_precision("highest"):
+        found = every_value(model.params, inputs)
     return {name: np.asarray(v) for name, v in zip(produced, found, strict=True)}
 
 

@@ -23,6 +23,7 @@ from fggb_jax.errors import ModelError, OptionError
 from fggb_jax.faces.detection import check_photograph
 from fggb_jax.faces.pyramid import Tiles, doubled, tile, tiled
 from fggb_jax.models.load import dlib_weights
+from fggb_jax.precision import full_precision
 from onnx2jax.reader import label, read_proto
 
 _FILE = "mmod_human_face_detector.dat"
@@ -118,12 +119,7 @@ class MmodDetector:
 
     @cached_property
     def _run(self) -> Any:
-        def run(params: Any, image: jax.Array, valid: jax.Array) -> jax.Array:
-            # Scores near the threshold decide: no TF32 or bfloat16 in their convolutions.
-            with jax.default_matmul_precision("highest"):
-                return self._network(params, image, valid)
-
-        return jax.jit(run)
+        return jax.jit(self._network)
 
     def _scores(self, image: np.ndarray) -> np.ndarray:
         """The map of an image (3, H, W): (rows, columns), each position's score."""
@@ -154,7 +150,8 @@ class MmodDetector:
         padded[0, :, : image.shape[1], : image.shape[2]] = image
         valid = np.zeros((1, 1, *(self._options.positions(n) for n in bucket)), np.float32)
         valid[..., :rows, :columns] = 1
-        scores = self._run(self._network.params, padded, valid)
+        with full_precision():  # scores near the threshold decide
+            scores = self._run(self._network.params, padded, valid)
         return np.asarray(scores)[0, 0, :rows, :columns]
 
 

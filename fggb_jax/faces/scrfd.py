@@ -14,6 +14,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import draw
 from fggb_jax.faces.detection import Detection, check_photograph, suppress
+from fggb_jax.precision import full_precision
 from onnx2jax.reader import label
 
 STRIDES = (8, 16, 32)
@@ -117,7 +118,8 @@ class ScrfdDetector:
 
     def _look(self, image: np.ndarray, side: int) -> list[Detection]:
         canvas = draw(image, side, side / max(image.shape[:2]))
-        outputs = self._run(self._params, canvas.pixels)
+        with full_precision():
+            outputs = self._run(self._params, canvas.pixels)
         boxes, scores, points = decode(outputs, side, self.threshold)
         faces = []
         for k in suppress(boxes, scores, self.overlap):

@@ -15,6 +15,7 @@ import onnx2jax
 from fggb_jax.errors import ModelError
 from fggb_jax.faces.canvas import Canvas, draw
 from fggb_jax.faces.detection import Detection, check_photograph, overlap, suppress
+from fggb_jax.precision import full_precision
 from onnx2jax.reader import label, read_proto
 
 STRIDES = (8, 16, 32)
@@ -168,7 +169,9 @@ class YunetDetector:
         """Boxes, scores and landmarks of each canvas, in pixels of the photograph."""
         if not canvases:
             return []
-        outputs = self._run(self._params, np.stack([canvas.pixels for canvas in canvases]))
+        pixels = np.stack([canvas.pixels for canvas in canvases])
+        with full_precision():
+            outputs = self._run(self._params, pixels)
         outputs = [np.asarray(x) for x in outputs]
         faces = []
         for i, canvas in enumerate(canvases):

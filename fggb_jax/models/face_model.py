@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import ModelError
 from fggb_jax.models.card import Card
+from fggb_jax.precision import full_precision
 
 EmbedFunction = Callable[[Any, Any], Any]
 Stage = Callable[["FaceModel", Any], Any]
@@ -77,13 +78,15 @@ class FaceModel:
             images: (B, H, W, 3) RGB, float in [0, 1] or uint8 in [0, 255].
 
         Returns:
-            (B, N) float32.
+            (B, N) float32, of full float32 products on every device unless
+            `jax.default_matmul_precision` says otherwise.
 
         Raises:
             ImageError: the shape is not the card's, or values are out of range or not finite.
         """
         images = as_float(images, (None, *self.card.size, 3), self.card.name)
-        return _embed_batch(self, images)
+        with full_precision():
+            return _embed_batch(self, images)
 
     @cached_property
     def dimension(self) -> int:

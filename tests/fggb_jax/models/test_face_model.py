@@ -48,6 +48,17 @@ MODELS = [plain, from_nnx, from_equinox]
 
 
 @pytest.mark.parametrize("build", MODELS)
+@pytest.mark.parametrize("told", [None, "bfloat16"])
+def test_products_are_of_float32_unless_jax_is_told_otherwise(build, told):
+    """A GPU's TF32 or a TPU's bfloat16 would make other cosines; a CPU shows the program alone."""
+    model = build()
+    with jax.default_matmul_precision(told):
+        program = str(jax.make_jaxpr(model.embed)(jnp.asarray(images())))
+        assert jax.config.jax_default_matmul_precision == told
+    assert ("HIGHEST" in program) == (told is None)
+
+
+@pytest.mark.parametrize("build", MODELS)
 def test_any_callable_embeds_and_explains(build):
     model = build()
     x = images()
