@@ -21,7 +21,6 @@ count. Cases that time does not reach are left out, and what is known is written
 """
 
 import argparse
-import math
 import os
 import statistics
 import sys
@@ -35,6 +34,7 @@ import numpy as np
 # Both sides use one GPU: neither may take all of its memory beforehand.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+import floor
 from common import table, write
 from gpu_ways import PRECISIONS, Case, Work, loaded, ours, ours_matmul, theirs, torch_matmul
 from power import energy
@@ -88,7 +88,8 @@ def serve(pipe: Any, side: str) -> None:
             elif kind == "device":
                 answer = _device(side)
             elif kind == "rate":
-                answer = _rate(matmul, *arguments)
+                precision, size = arguments
+                answer = floor.rate(matmul(precision, size), size)
             elif kind == "ready":
                 case, way = arguments
                 work[way] = make(case, way)
@@ -119,13 +120,6 @@ def _timed(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def _rate(matmul: Any, precision: str, size: int) -> float:
-    """Operations a second of a square product, the best of five."""
-    run = matmul(precision, size)
-    run()
-    return 2 * size**3 / min(_timed(run) for _ in range(5))
 
 
 # The measurement
@@ -192,23 +186,7 @@ def asked(side: Side, clock: Clock, *order: Any) -> Any:
 @cache
 def flops(name: str) -> float:
     """Operations of one image's channels: the products of N forward passes."""
-    import jax
-    import jax.numpy as jnp
-
-    model = loaded(name)
-    image = jax.ShapeDtypeStruct((*model.card.size, 3), jnp.float32)
-    total = 0
-    for eqn in jax.make_jaxpr(lambda model, x: model(x))(model, image).eqns:
-        kind, shapes = eqn.primitive.name, [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
-        if kind == "conv_general_dilated":
-            _, kernels, result = shapes
-            outputs = kernels[eqn.params["dimension_numbers"].rhs_spec[0]]
-            total += 2 * math.prod(result) * math.prod(kernels) // outputs
-        elif kind == "dot_general":
-            left, _, result = shapes
-            (summed, _), _ = eqn.params["dimension_numbers"]
-            total += 2 * math.prod(result) * math.prod(left[axis] for axis in summed)
-    return float(model.card.dimension * total)
+    return floor.flops(loaded(name))
 
 
 def one_minus_cosine(u: np.ndarray, v: np.ndarray) -> float:
@@ -220,7 +198,7 @@ def one_minus_cosine(u: np.ndarray, v: np.ndarray) -> float:
     return max(0.5 * float(np.sum((unit(a) - unit(b)) ** 2)) for a, b in pairs)
 
 
-def finish(case: Case, found: Any, maps: Any, exact: Any, rates: Any, floor: float) -> None:
+def finish(case: Case, found: Any, maps: Any, exact: Any, rates: Any, operations: float) -> None:
     """What the numbers of a case mean."""
     for way, row in found.items():
         row |= {**case._asdict(), "way": way, "side": "ours" if way in OURS else "torch"}
@@ -231,7 +209,7 @@ def finish(case: Case, found: Any, maps: Any, exact: Any, rates: Any, floor: flo
             row["one_minus_cosine"] = one_minus_cosine(maps[way][:n], exact[:n])
         measured = [side[case.precision] for side in rates.values()]
         if fastest := max((r for r in measured if isinstance(r, float)), default=None):
-            row["rate_fraction"] = floor * case.batch / row["seconds"] / fastest
+            row["rate_fraction"] = operations * case.batch / row["seconds"] / fastest
 
 
 def render(rows: list[dict[str, Any]], rates: Any, notes: list[str]) -> str:

@@ -8,8 +8,9 @@ The other one blocks on a pipe; its CPU time meanwhile is measured and reported,
 threads may spin. A figure is the median of the repeats; compilation is given apart. The maps of
 both sides are compared in the same run: a fast wrong map is worth nothing.
 
-Ours: `explain` (fx.explain) and `embed` (one image); and once, for its error alone, `bfloat16`,
-explain with that precision. PyTorch's: those of `torch_ways.py`, its
+Ours: `explain` (fx.explain), `embed` (one image), and `bfloat16`, explain with that precision,
+which is timed where the processor multiplies such numbers; elsewhere it is run once, for its error.
+PyTorch's, all in float32, whose gradients its bfloat16 spoils: those of `torch_ways.py`, its
 network folded. All of them are screened over the first channels of a pair; those that come near the
 fastest are measured whole, and the faster of these is the one to beat: both images, forward, all
 channels, accumulation.
@@ -17,6 +18,10 @@ channels, accumulation.
 Networks: the real ones in reach, and those of `built.py`, whose weights are random. Rounding flips
 activations of these now and then, which changes a gradient for good, in PyTorch as here, so they
 have a gate of their own, on the cosine of each map.
+
+`of the rate`: what the products of N forward passes an image would take at the rate of a large
+matrix product of the same precision, by the library that is faster at it. No plain multiplication
+passes 100 %, which bounds the ratio; Winograd's convolutions multiply less.
 
 An idle machine is needed: `busy` is the share of the wall time, over both cores, that other
 processes took.
@@ -32,19 +37,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import floor
 import numpy as np
 from built import BUILT, card
 from common import MODELS, in_reach, model_file, model_proto, table, write
+from gpu_ways import ours_matmul, torch_matmul
 from sides import Side
 
 PAUSE = 0.3  # seconds for the other side's threads to fall asleep
-OURS = ("explain", "embed")  # timed
+OURS = ("explain", "bfloat16", "embed")
+PRECISIONS = {"explain": "float32", "bfloat16": "bfloat16"}
 SCREENED = 32  # channels
 NEAR = 1.1  # times the fastest way's time: what is screened so is measured whole
 GATE_COSINE, GATE_L2 = 1e-6, 1e-3
 GATE_BUILT = 1e-3  # 1 − cosine
+GATE_BFLOAT16 = 1e-4  # likewise, to our maps in float32
 # PyTorch's time over ours, from which the engine is good enough.
-TARGETS = {"mobilefacenet-512": 2.6, "iresnet-18": 1.6, "iresnet-50": 1.5}
+TARGETS = {
+    "explain": {"mobilefacenet-512": 2.6, "iresnet-18": 1.6, "iresnet-50": 1.5},
+    "bfloat16": {"iresnet-50": 2.3},
+}
+SIZE = 2048  # of the product whose rate is measured
 Work = Callable[..., Any]
 
 
@@ -77,6 +90,7 @@ def ours_work(name: str) -> dict[str, Work]:
         "explain": partial(_explain, fx.explain, model, images),
         "embed": lambda: np.asarray(model.embed(images[0][None])),
         "bfloat16": partial(_explain, fx.explain, model, images, precision="bfloat16"),
+        "flops": partial(floor.flops, model),
     }
 
 
@@ -97,7 +111,7 @@ def torch_work(name: str) -> dict[str, Work]:
 
 
 def worker(pipe: Any, side: str) -> None:
-    """Obey ("load", model), ("run", variant, argument …), ("cpu",) and ("stop",)."""
+    """Obey ("load", model), ("run", variant, argument …), ("rate", precision) and so on."""
     work: dict[str, Work] = {}
     while (order := pipe.recv())[0] != "stop":
         if order[0] == "load":
@@ -105,6 +119,9 @@ def worker(pipe: Any, side: str) -> None:
             pipe.send(list(work))
         elif order[0] == "run":
             pipe.send(timed(partial(work[order[1]], *order[2:])))
+        elif order[0] == "rate":
+            product = {"ours": ours_matmul, "torch": torch_matmul}[side]
+            pipe.send(floor.rate(product(order[1], SIZE), SIZE))
         else:
             pipe.send(time.process_time())
 
@@ -131,7 +148,16 @@ def busy_seconds() -> float:
 # The measurement
 
 
-def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]:
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it, as far as the system says."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text("ascii", "replace") if path.is_file() else ""
+    return any(flag in text.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def measure(
+    name: str, ours: Side, theirs: Side, repeats: int, timed: Sequence[str]
+) -> dict[str, Any]:
     """One model: PyTorch's ways screened, the near ones and ours interleaved."""
     variants = ours.ask("load", name)
     warm = {variant: ours.ask("run", variant) for variant in variants}
@@ -141,7 +167,7 @@ def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]
     runs: dict[str, list[Any]] = {}
     spin = 0.0
     for _ in range(repeats):
-        for side, other, variant in turns(ours, theirs, OURS, near):
+        for side, other, variant in turns(ours, theirs, timed, near):
             time.sleep(PAUSE)
             before = other.ask("cpu")
             run = side.ask("run", variant, *([None] if side is theirs else []))
@@ -152,7 +178,8 @@ def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]
     channels = network(name)[1].dimension
     return {
         "channels": channels,
-        "target": TARGETS.get(name),
+        "flops": warm["flops"]["result"],
+        "targets": {kind: by_model.get(name) for kind, by_model in TARGETS.items()},
         "medians": medians,
         "runs": runs,
         "first_call_s": warm["explain"]["wall"],
@@ -161,6 +188,7 @@ def measure(name: str, ours: Side, theirs: Side, repeats: int) -> dict[str, Any]
         "bfloat16": errors(maps["explain"], warm["bfloat16"]["result"]),
         "parity": {way: errors(maps["explain"], maps[way]) for way in near},
         "gates": gates(name),
+        "gate_bfloat16": GATE_BFLOAT16,
     }
 
 
@@ -203,32 +231,35 @@ def gates(name: str) -> dict[str, float]:
 def agree(model: dict[str, Any]) -> bool:
     """Whether all maps are within their gates."""
     gates = model["gates"].items()
-    return all(error[kind] <= gate for error in model["parity"].values() for kind, gate in gates)
+    exact = all(error[kind] <= gate for error in model["parity"].values() for kind, gate in gates)
+    return exact and model["bfloat16"]["one_minus_cosine"] <= model["gate_bfloat16"]
 
 
-def render(models: dict[str, Any]) -> str:
-    """A line a variant; ratios are PyTorch's time over ours, more than 1 where ours is faster."""
+def render(models: dict[str, Any], rates: dict[str, float]) -> str:
+    """A line a variant; ratios are times over ours in float32, more than 1 where that is faster."""
     header = (
         *("model", "variant", "s per pair", "ms per channel", "CPU s"),
-        *("ratio to ours", "target", "1 − cos, L2", "busy"),
+        *("ratio to ours", "target", "of the rate", "1 − cos, L2", "busy"),
     )
     rows, notes = [], []
     for name, m in models.items():
         ours, medians = m["medians"]["explain"]["wall"], m["medians"]
-        ways = [way for way in medians if way not in OURS]
-        best = min(ways, key=lambda way: medians[way]["wall"])
-        for variant in ("explain", *sorted(ways, key=lambda way: medians[way]["wall"])):
-            r, e = medians[variant], m["parity"].get(variant)
-            target = m["target"] if variant == best else None
+        errors = {**m["parity"], "bfloat16": m["bfloat16"]}
+        ways = sorted(m["parity"], key=lambda way: medians[way]["wall"])
+        for variant in (*(v for v in PRECISIONS if v in medians), *ways):
+            r, e = medians[variant], errors.get(variant)
+            target = m["targets"]["explain"] if variant == ways[0] else None
+            rate = rates[PRECISIONS.get(variant, "float32")]
             rows.append(
                 (
                     name,
-                    f"PyTorch {variant}" if e else f"ours {variant}",
+                    f"ours {variant}" if variant in PRECISIONS else f"PyTorch {variant}",
                     f"{r['wall']:.2f}",
                     f"{1e3 * r['wall'] / (2 * m['channels']):.2f}",
                     f"{r['cpu']:.2f}",
-                    f"{r['wall'] / ours:.2f}" if e else "",
+                    f"{r['wall'] / ours:.2f}" if variant != "explain" else "",
                     f"≥ {target}" if target else "",
+                    f"{100 * 2 * m['flops'] / r['wall'] / rate:.0f} %",
                     f"{e['one_minus_cosine']:.0e}, {e['relative_l2']:.0e}" if e else "",
                     f"{100 * r['others']:.0f} %",
                 )
@@ -236,19 +267,33 @@ def render(models: dict[str, Any]) -> str:
         others = {way: s for way, s in m["screened_s_per_pair"].items() if way not in ways}
         for way, s in sorted(others.items(), key=lambda pair: pair[1]):
             each = 1e3 * s / (2 * m["channels"])
-            rows.append((name, f"PyTorch {way}", f"~{s:.2f}", f"~{each:.2f}", *[""] * 5))
+            rows.append((name, f"PyTorch {way}", f"~{s:.2f}", f"~{each:.2f}", *[""] * 6))
         notes.append(
             f"{name}: one embedding {1e3 * medians['embed']['wall']:.1f} ms; the first explanation "
             f"takes {m['first_call_s'] - ours:.1f} s more than the next (tracing and compiling); "
-            f"in bfloat16 1 − cos of its maps is {m['bfloat16']['one_minus_cosine']:.0e}; "
+            f"{in_bfloat16(m, medians[ways[0]]['wall'])}; "
             f"the waiting side used {m['idle_side_cpu_s']:.2f} s of CPU at most; gates: "
             + ", ".join(f"{kind} {gate:.0e}" for kind, gate in m["gates"].items())
         )
+    each = ", ".join(f"{kind} {rate / 1e9:.0f} GFLOP/s" for kind, rate in rates.items())
+    notes.append(f"The rate of a product of {SIZE}×{SIZE} matrices: {each}")
     notes.append(
         f"~: over the first {SCREENED} channels only, since it was more than {NEAR} times as slow "
         "as the fastest of PyTorch's ways there"
     )
     return "\n".join([table(header, rows), "", *notes])
+
+
+def in_bfloat16(model: dict[str, Any], best: float) -> str:
+    """What that precision gains on PyTorch's best way, where it was timed, and what it costs."""
+    cost = f"in bfloat16 1 − cos of its maps is {model['bfloat16']['one_minus_cosine']:.0e}"
+    if "bfloat16" not in model["medians"]:
+        return cost
+    target = model["targets"]["bfloat16"]
+    ratio = best / model["medians"]["bfloat16"]["wall"]
+    return f"{cost}, and PyTorch's best takes {ratio:.2f} times as long" + (
+        f" (≥ {target})" if target else ""
+    )
 
 
 def main() -> int:
@@ -257,16 +302,22 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     choices = (*MODELS, *BUILT)
-    parser.add_argument("--models", nargs="+", choices=choices, default=(*MODELS, *TARGETS))
+    parser.add_argument(
+        "--models", nargs="+", choices=choices, default=(*MODELS, *TARGETS["explain"])
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs after the warm-up (3)")
     options = parser.parse_args()
     found = in_reach([name for name in options.models if name in MODELS])
     sides = Side(worker, "ours"), Side(worker, "torch")
+    kinds = ("float32", "bfloat16") if multiplies_bfloat16() else ("float32",)
+    rates = {kind: max(side.ask("rate", kind) for side in sides) for kind in kinds}
+    timed = [variant for variant in OURS if PRECISIONS.get(variant, "float32") in kinds]
     models: dict[str, Any] = {}
     for name in (name for name in options.models if name in found or name in BUILT):
-        models[name] = measure(name, *sides, options.repeats)
+        models[name] = measure(name, *sides, options.repeats, timed)
         # After each, so that nothing is lost where time runs out.
-        write("timing", {"repeats": options.repeats, "models": models}, render(models))
+        record = {"repeats": options.repeats, "rates": rates, "models": models}
+        write("timing", record, render(models, rates))
     for side in sides:
         side.stop()
     return int(not all(map(agree, models.values())))
