@@ -152,7 +152,7 @@ def gpu() -> str:
     """The best of each side for each network and precision."""
     found = load("gpu")
     best: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in found["rows"]:
+    for row in (row for row in found["rows"] if "seconds" in row):
         sides = best.setdefault((row["model"], row["precision"]), {})
         before = sides.get(row["side"], row)
         each = [r["seconds"] / r["batch"] for r in (row, before)]
@@ -177,7 +177,8 @@ def gpu() -> str:
     )
     device = found["devices"]["ours"].partition(": ")[2]
     versions = [f"{title} {found['environment']['versions'][name]}" for title, name in TITLES]
-    return f"""**On a GPU** (`python benchmarks/gpu.py`, [all ways](benchmarks/results/gpu.md)): all
+    return f"""**On a GPU** (`python benchmarks/gpu.py`, [all ways](benchmarks/results/gpu.md), and
+[an earlier engine on an H200](benchmarks/results/gpu-h200.md) with `torch.compile` and others): all
 channels of eight images on one {device}, {" and ".join(versions)}; each side's share of the
 rate that a large matrix product has, and its maps' error to ours in float32.
 
