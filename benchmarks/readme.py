@@ -61,18 +61,32 @@ def accuracy() -> str:
 def speed() -> str:
     """Seconds a pair, and those of the best of PyTorch's ways."""
     timing = load("timing")
-    header = ("model", "ours, s a pair", "PyTorch, s a pair", "its best way", "ratio", "target")
-    rows = []
+    header = (
+        *("model", "ours, s a pair", "PyTorch, s a pair", "its best way", "ratio", "target"),
+        *("of the rate", "ours in bfloat16", "ratio", "target", "1 − cos"),
+    )
+    rows, full = [], timing["rates"]["float32"]
     for model, found in timing["models"].items():
         walls = {name: run["wall"] for name, run in found["medians"].items()}
         ours = walls["explain"]
         best = min(found["parity"], key=lambda way: walls[way])  # PyTorch's ways have errors
-        ratio, target = walls[best] / ours, found.get("target")
         seconds = f"{ours:.2f}", f"{walls[best]:.2f}"
-        rows.append((model, *seconds, best, f"{ratio:.2f}×", f"≥ {target}×" if target else ""))
+        shares = (f"{200 * found['flops'] / walls[way] / full:.0f} %" for way in ("explain", best))
+        exact = *seconds, best, *_ratio(found, walls, best, "explain"), " / ".join(shares)
+        half = ("", "", "", "")
+        if "bfloat16" in walls:
+            off = f"{found['bfloat16']['one_minus_cosine']:.0e}"
+            half = f"{walls['bfloat16']:.2f}", *_ratio(found, walls, best, "bfloat16"), off
+        rows.append((model, *exact, *half))
     around = timing["environment"]
     note = f"{around['cpu']}, {around['cores']} cores, JAX {around['versions']['jax']}, "
     return f"{table(header, rows)}\n\n{note}PyTorch {around['versions']['torch']}."
+
+
+def _ratio(found: Any, walls: Any, best: str, kind: str) -> tuple[str, str]:
+    """PyTorch's best time by ours, and from which it is good enough."""
+    target = found["targets"][kind]
+    return f"{walls[best] / walls[kind]:.2f}×", f"≥ {target}×" if target else ""
 
 
 def timing_options() -> str:
@@ -207,7 +221,9 @@ holds float64 to the branches that float32 took, so what is left is arithmetic. 
 
 **Speed** (`python benchmarks/timing.py {timing_options()}`): one pair,
 all channels of both images, 2 CPU cores, and the best of PyTorch's ways beside; the ratio says how
-many times as long that takes, so that below 1 PyTorch is faster.
+many times as long that takes, so that below 1 PyTorch is faster. The rate is that of a large matrix
+product, ours and PyTorch's share of it beside each other: where PyTorch has a half of it, plain
+multiplication can be twice as fast at the most, and only Winograd's convolutions pass it.
 
 {speed()}
 

@@ -118,6 +118,7 @@ class Judge:
         curves: the lists that are drawn, each with what its horizontal axis is, as values.
         prepare: (`Case`, `Explainer`s) → None, where what `judge` needs of all methods' maps is
             had sooner at once: called before it, and keeps what it finds by `once`.
+        quoted: what others have published by it, in words: it is shown below a table.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Judge:
     scores: Mapping[str, Better]
     curves: Mapping[str, tuple[str, Sequence[float]]]
     prepare: Callable[[Case, Sequence[Explainer]], None] | None = None
+    quoted: str = ""
 
 
 _JUDGES: dict[str, Judge] = {}
@@ -137,6 +139,7 @@ def judge(
     scores: Mapping[str, Better],
     curves: Mapping[str, tuple[str, Sequence[float]]] | None = None,
     prepare: Callable[[Case, Sequence[Explainer]], None] | None = None,
+    quoted: str = "",
 ) -> Callable[[Callable[[Case, Explainer], Scores]], Callable[[Case, Explainer], Scores]]:
     """Register a judge."""
 
@@ -145,7 +148,9 @@ def judge(
     ) -> Callable[[Case, Explainer], Scores]:
         if name in _JUDGES:
             raise ValueError(f"judge {name!r} is registered twice")
-        _JUDGES[name] = Judge(name, title, function, dict(scores), dict(curves or {}), prepare)
+        _JUDGES[name] = Judge(
+            name, title, function, dict(scores), dict(curves or {}), prepare, quoted
+        )
         return function
 
     return register

@@ -130,11 +130,13 @@ class Table:
         title: one line.
         header: of each column.
         rows: as many cells each.
+        quoted: what is said below it.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    quoted: str = ""
 
 
 NOTE = (
@@ -159,7 +161,7 @@ def tables(
         arrows = {"higher": "↑", "lower": "↓"}
         header = ("method", *(f"{s.replace('_', ' ')} {arrows[judge.scores[s]]}" for s in scores))
         rows = [(f"`{m}`", *(cell(summary[judge.name][s], m) for s in scores)) for m in methods]
-        found.append(Table(judge.title, header, tuple(rows) if scores else ()))
+        found.append(Table(judge.title, header, tuple(rows) if scores else (), judge.quoted))
     header = ("method", "seconds a map", "forward passes", "backward passes")
     header += ("similarity empty", "dissimilarity empty")
     rows = [
@@ -179,7 +181,7 @@ def markdown(tables: Sequence[Table]) -> str:
         body = (
             markdown_table(table.header, table.rows) if table.rows else "No pair can be judged so."
         )
-        parts.append(f"## {table.title}\n\n{body}")
+        parts += [f"## {table.title}", body, *filter(None, [table.quoted])]
     return "\n\n".join([NOTE, *parts]) + "\n"
 
 

@@ -64,6 +64,7 @@ def write_results(
             }
             for judge in judges
         },
+        "quoted": {judge.name: judge.quoted for judge in judges if judge.quoted},
         "curves": _curves(records, judges, names),
         "cost": times,
         "errors": [r for r in records if "error" in r],

@@ -64,7 +64,7 @@ def render(
     Args:
         title: of the page.
         facts: lines on model, pairs and threshold.
-        tables: each with `title`, `header` and `rows` of plain text.
+        tables: each with `title`, `header`, `rows` and `quoted` of plain text.
         curves: the figure, or None.
         shown: method → its pairs.
         by: the score that chose them.

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,15 @@ def test_the_tables_say_which_way_is_better_and_who_wins():
     assert "## A judge\n\n| method   | a ↑ " in text
     none = tables({"j": {}}, {}, [JUDGE], METHODS)
     assert "No pair can be judged so." in markdown(none)
+
+
+def test_what_others_published_is_below_its_own_table_alone():
+    quoting = replace(JUDGE, quoted="Published: fggb 24.18.")
+    summary = summaries(records(), [JUDGE], METHODS, 20)
+    text = markdown(tables(summary, {}, [quoting], METHODS))
+    assert text.count("Published: fggb 24.18.") == 1
+    assert text.index("## A judge") < text.index("Published") < text.index("## Cost of a map")
+    assert "Published" not in markdown(tables(summary, {}, [JUDGE], METHODS))
 
 
 def test_a_mean_of_fewer_pairs_says_so():

@@ -26,7 +26,10 @@ def judged(case, explain):
     return {"peak": float(signed.max()), "curve": [1.0, float(signed.max())]}
 
 
-JUDGE = Judge("peak", "Peak", judged, {"peak": "higher"}, {"curve": ("removed, %", (0, 100))})
+JUDGE = Judge(
+    *("peak", "Peak", judged, {"peak": "higher"}, {"curve": ("removed, %", (0, 100))}),
+    quoted="Others found 0.5.",
+)
 METHODS = [MethodSpec.parse(text) for text in ("gradient", "occlusion:size=4")]
 
 
@@ -49,6 +52,9 @@ def test_all_is_written_and_says_the_same(study, records, tmp_path):
     assert json.loads((tmp_path / "table.json").read_text("utf-8")) == found
     assert found["run"] == RUN
     assert found["errors"] == [error]
+    assert found["quoted"] == {"peak": "Others found 0.5."}
+    for name in ("table.md", "evaluation.html"):
+        assert "Others found 0.5." in (tmp_path / name).read_text("utf-8")
     peaks = [r["scores"]["peak"] for r in records if r["judge"] == "peak"]
     own = found["scores"]["peak"]["peak"]["methods"]["gradient"]
     assert own["mean"] == pytest.approx(np.mean(peaks[::2]))
