@@ -124,5 +124,6 @@ def _locate(path: Path, names: list[str], root: str | Path | None) -> list[Image
     looked = ", ".join(str(folder) for folder in roots)
     raise FggbError(
         f"{path}: none of its {len(names):,} images, such as {names[0]}{ENDINGS[0]}, is there; "
-        f"looked in {looked}; give the folder that has a folder for each person as images_root"
+        f"looked in {looked}; give the folder that has a folder for each person with "
+        "--images (images_root in Python)"
     )

@@ -59,4 +59,6 @@ def read_pairs(
 
 def _refuse_root(path: Path, images_root: str | Path | None) -> None:
     if images_root is not None:
-        raise OptionError(f"images_root was given, but {path} brings its own images; leave it out")
+        raise OptionError(
+            f"{path} brings its own images: leave out --images (images_root in Python)"
+        )

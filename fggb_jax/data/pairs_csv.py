@@ -52,7 +52,8 @@ def read_csv(path: str | Path, images_root: str | Path | None = None) -> PairLis
     unique, pairs = index(names)
     root = Path(images_root) if images_root is not None else path.parent
     images = [ImageFile(name, root / name) for name in unique]
-    refuse_if_all_missing(images, str(path), "paths are relative to the file, or to images_root")
+    where = "paths are relative to the file, or to the folder of --images (images_root in Python)"
+    refuse_if_all_missing(images, str(path), where)
     labels = np.array(same, bool) if "same" in columns else None
     return PairList(images, pairs, labels, source=f"{path}: {len(pairs):,} pairs")
 
