@@ -12,8 +12,8 @@ import jax
 def full_precision() -> Iterator[None]:
     """Products of float32 numbers as such, unless JAX has been told otherwise.
 
-    Left alone, a GPU rounds their factors to TF32 and a TPU to bfloat16: cosines would differ by a
-    thousandth from machine to machine, and thresholds measured on one would not hold on another.
+    Left alone, a GPU rounds their factors to TF32 and a TPU to bfloat16: cosines would differ from
+    machine to machine, and thresholds measured on one need not hold on another.
     """
     if jax.config.jax_default_matmul_precision is not None:  # pyright: ignore[reportAttributeAccessIssue]
         yield
