@@ -10,7 +10,8 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,22 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def cpu_fields() -> dict[str, str]:
+    """What the system says of the processor, by its own names; empty where it says nothing."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
-    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+
+
+def elapsed(work: Callable[[], Any]) -> float:
+    """Seconds that some work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _cpu_model() -> str:
+    fields = cpu_fields()
     name = fields.get("model name") or platform.processor() or "unknown"
     # Virtual machines hide the name; family, model and vector width tell the generation.
     numbers = f"family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"

@@ -1,9 +1,10 @@
 """What an image's channels cost at the least: N forward passes at the rate of a matrix product."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
+
+from common import elapsed
 
 
 def flops(model: Any) -> float:
@@ -29,10 +30,4 @@ def flops(model: Any) -> float:
 def rate(product: Callable[[], Any], size: int) -> float:
     """Operations a second of the product of two square matrices, the best of five."""
     product()
-    return 2 * size**3 / min(_seconds(product) for _ in range(5))
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    return 2 * size**3 / min(elapsed(product) for _ in range(5))

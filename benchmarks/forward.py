@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from built import BUILT
-from common import MODELS, in_reach, table, write
+from common import MODELS, elapsed, in_reach, table, write
 from sides import Side
 from timing import network
 
@@ -71,10 +71,10 @@ def converted(proto: Any, x: np.ndarray) -> dict[str, Any]:
         return jax.jit(lambda params, x: model(params, x)).trace(params, x)
 
     traced()  # JAX's own first time
-    seconds["trace"] = statistics.median(_seconds(traced) for _ in range(5))
+    seconds["trace"] = statistics.median(elapsed(traced) for _ in range(5))
     program, lowered = traced(), list[Any]()
-    seconds["lower"] = _seconds(lambda: lowered.append(program.lower()))
-    seconds["compile"] = _seconds(lowered[0].compile)
+    seconds["lower"] = elapsed(lambda: lowered.append(program.lower()))
+    seconds["compile"] = elapsed(lowered[0].compile)
     run = jax.jit(model)
     return {
         "run": lambda x: np.asarray(jax.tree.leaves(run(params, x))[0]),
@@ -134,12 +134,6 @@ def _stages(function: Callable[..., Any], leaves: list[Any]) -> tuple[float, flo
     times.append(time.perf_counter())
     trace, lower, compiled = (b - a for a, b in itertools.pairwise(times))
     return trace, lower, compiled, lowered.as_text()
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _own_share(work: Callable[[], Any]) -> float:

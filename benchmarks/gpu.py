@@ -25,7 +25,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -35,7 +35,7 @@ import numpy as np
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import floor
-from common import table, write
+from common import elapsed, table, write
 from gpu_ways import PRECISIONS, Case, Work, loaded, ours, ours_matmul, theirs, torch_matmul
 from power import energy
 from sides import Side
@@ -95,7 +95,7 @@ def serve(pipe: Any, side: str) -> None:
                 work[way] = make(case, way)
                 answer = {"maps": work[way].run(), "compile_s": work[way].compile_s}
             elif kind == "run":
-                answer = _timed(work[arguments[0]].run)
+                answer = elapsed(work[arguments[0]].run)
             else:
                 one = work[arguments[0]]
                 answer = {"memory_bytes": one.memory(), "energy_j": energy(one.run)}
@@ -114,12 +114,6 @@ def _device(side: str) -> str:
     import torch
 
     return f"cuda: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu"
-
-
-def _timed(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 # The measurement

@@ -40,7 +40,7 @@ from typing import Any
 import floor
 import numpy as np
 from built import BUILT, card
-from common import MODELS, in_reach, model_file, model_proto, table, write
+from common import MODELS, cpu_fields, in_reach, model_file, model_proto, table, write
 from gpu_ways import ours_matmul, torch_matmul
 from sides import Side
 
@@ -150,9 +150,9 @@ def busy_seconds() -> float:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for it, as far as the system says."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text("ascii", "replace") if path.is_file() else ""
-    return any(flag in text.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+    fields = cpu_fields()
+    flags = f"{fields.get('flags', '')} {fields.get('Features', '')}".split()  # of x86, of Arm
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
 def measure(

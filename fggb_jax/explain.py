@@ -15,7 +15,7 @@ import numpy as np
 
 from fggb_jax import attribution as _attribution  # noqa: F401  registers the methods
 from fggb_jax.attribution import registry
-from fggb_jax.attribution.device import Device, default_device
+from fggb_jax.attribution.device import Device, default_device, working_on
 from fggb_jax.attribution.maps import FaceMap, PairMaps
 from fggb_jax.data.images import as_float
 from fggb_jax.errors import ModelError, OptionError
@@ -164,7 +164,7 @@ class Request:
         """JAX's settings while something is computed."""
         # What is not pulled back, the forward pass above all, keeps its precision.
         precision = "highest" if self.products is not None else self.precision
-        with jax.default_matmul_precision(precision), jax.default_device(self.devices[0]):
+        with jax.default_matmul_precision(precision), working_on(self.devices[0]):
             yield
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -13,6 +14,15 @@ def default_device() -> Device:
     """The device of `jax.default_device(…)`, else this process's first one."""
     chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     return chosen if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[0]
+
+
+def working_on(device: Device) -> AbstractContextManager[Any]:
+    """Have JAX work on a device.
+
+    Nothing is set where it does so anyway: JAX compiles all programs anew for a device that is
+    named, be it the default one.
+    """
+    return nullcontext() if device == default_device() else jax.default_device(device)
 
 
 def on_cpu() -> bool:

@@ -20,6 +20,7 @@ from fggb_jax.attribution.memory import plan_images, power_of_two
 from fggb_jax.attribution.ready import Traced, evaluated, made_ready
 from fggb_jax.data.images import as_float
 from fggb_jax.models.face_model import FaceModel
+from fggb_jax.precision import full_precision
 from onnx2jax.lowering.conv import Form
 
 Progress = Callable[[int, int], None]
@@ -29,6 +30,7 @@ TOGETHER = 4  # images of a CPU's program: their activations should stay in its 
 FEW = 2 * TOGETHER  # images that do not pay for another program
 
 
+@full_precision()  # in one precision for all who ask, or a CPU would make the model ready anew
 def embed_many(
     model: Any,
     count: int,

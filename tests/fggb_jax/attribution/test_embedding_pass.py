@@ -9,6 +9,7 @@ import tiny
 import twin
 from fggb_jax.attribution import embedding_pass, ready
 from fggb_jax.attribution.embedding_pass import FEW, TOGETHER, embed_many
+from fggb_jax.explain import Request
 from tolerances import assert_close
 
 CARD = fx.Card("small", size=(112, 112))
@@ -49,6 +50,17 @@ def test_winograd_and_folded_kernels_embed_as_the_network_does():
     (functions,) = ready._READY[model].values()
     kernels = sum(x.nbytes for x in jax.tree.leaves(functions))
     assert kernels > 1.5 * sum(x.nbytes for x in jax.tree.leaves(model))
+
+
+def test_methods_and_judges_share_what_is_made_ready():
+    """The settings of both come to the same; kernels twice would be memory and time lost."""
+    model = tiny.model()
+    faces = images(FEW + 1)
+    plain = embedded(model, faces)
+    with Request.of(model, "occlusion", 0.5, "highest", None, {}).settings():
+        within = embedded(model, faces)
+    np.testing.assert_array_equal(plain, within)
+    assert len(ready._READY[model]) == 1
 
 
 def test_threads_change_no_bit(monkeypatch):
