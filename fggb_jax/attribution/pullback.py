@@ -167,7 +167,7 @@ def divide(
         arguments: how many of its arguments are the last ones.
         results: likewise.
         image: those arguments that are not of the network's parameters, nor the last ones.
-        cheap: primitives that are better evaluated anew than kept; broadcasts are too.
+        cheap: primitives that are better evaluated anew than kept; so are `_repeated` values.
     """
     last, found = jaxpr.invars[-arguments:], jaxpr.outvars[-results:]
     moved, wanted = _reached(jaxpr, last), set(_variables(found))
@@ -230,11 +230,21 @@ def _reached(jaxpr: jex.Jaxpr, start: Sequence[Any]) -> set[Any]:
 
 
 def _repeated(jaxpr: jex.Jaxpr) -> set[Any]:
-    """The values that are larger copies of others, however their axes lie."""
-    repeated = set()
-    for eqn in jaxpr.eqns:
+    """The values that are larger copies of others, however their axes lie, and choices of such.
+
+    Of an activation's slopes what is kept is which: a byte for each number, where memory is what
+    a pullback waits for.
+    """
+    repeated: set[Any] = set()
+
+    def copies(eqn: jex.JaxprEqn) -> bool:
+        if eqn.primitive.name == "select_n":
+            return repeated.issuperset(_variables(eqn.invars[1:]))
         moves = eqn.primitive.name in ("transpose", "reshape", "squeeze")
-        if _broadcasts(eqn) or (moves and not repeated.isdisjoint(_variables(eqn.invars))):
+        return _broadcasts(eqn) or (moves and not repeated.isdisjoint(_variables(eqn.invars)))
+
+    for eqn in jaxpr.eqns:
+        if copies(eqn):
             repeated.update(eqn.outvars)
     return repeated
 

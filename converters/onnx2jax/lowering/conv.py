@@ -103,7 +103,7 @@ def convolve(x: jax.Array, w: jax.Array, at: Geometry, form: Form = DENSE) -> ja
             return _spread_pointwise(x, w, at, form)
         return _phases(x, w, at, form)
     if at.groups > 1:
-        return _shifted(x, w, at) if w.shape[2] <= SHALLOW else _split(x, w, at, form)
+        return _shifted(x, w, at, form) if w.shape[2] <= SHALLOW else _split(x, w, at, form)
     if kernel == (1, 1):
         return _pointwise(_cropped(x, at), w, form)
     if form.winograd and _suits_winograd(x, w, at):
@@ -118,7 +118,7 @@ def _native(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
         w = lax.rev(lax.optimization_barrier(lax.rev(w, (0, 1))), (0, 1))
     elif at.groups > 1 and 1 < w.shape[2] <= SHALLOW:
         # Libraries have kernels for depthwise convolutions, and none that is good for these.
-        return _shifted(x, w, at)
+        return _shifted(x, w, at, form)
     return _plain(x, w, at, form)
 
 
@@ -265,16 +265,18 @@ def _merged(parts: list[jax.Array], axis: int) -> jax.Array:
     return jnp.stack(parts, axis + 1).reshape(shape)
 
 
-def _shifted(x: jax.Array, w: jax.Array, at: Geometry) -> jax.Array:
+def _shifted(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
     """A grouped convolution of shallow groups as a sum of shifted, weighted images."""
     # Each is added as soon as it is there: whoever plans memory reads this order.
-    return reduce(lax.add, _terms(x, w, at))
+    return reduce(lax.add, _terms(x, w, at, form))
 
 
-def _terms(x: jax.Array, w: jax.Array, at: Geometry) -> Iterator[jax.Array]:
+def _terms(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> Iterator[jax.Array]:
     height, width, depth, _ = w.shape
     count = at.output(x.shape[1:3], w.shape[:2])
     x = _padded(x, at.padding)
+    # A CPU reads one copy of it; without the barrier it pads anew in each of the terms.
+    x = x if form.native else lax.optimization_barrier(x)
     for within in range(depth):
         source, weights = _met(x, w, at.groups, within)
         for i, j in np.ndindex(height, width):
@@ -307,14 +309,10 @@ def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Arra
 
 
 def _turned(x: jax.Array, depth: int, within: int) -> jax.Array:
-    """Each group's channels rolled by `within`, which is not 0.
-
-    From two contiguous shifts of all memory: a roll of so short an axis goes number by number.
-    """
-    memory = jnp.pad(x.reshape(-1), (depth - within, within))
-    later, earlier = (memory[start : start + x.size].reshape(x.shape) for start in (depth, 0))
-    stays = np.arange(x.shape[3]) % depth + within < depth
-    return jnp.where(stays[None, None, None], later, earlier)
+    """Each group's channels rolled by `within`."""
+    # Put together from every so manieth channel: a roll of so short an axis goes number by number.
+    parts = [lax.slice_in_dim(x, (i + within) % depth, None, depth, 3) for i in range(depth)]
+    return _merged(parts, 3)
 
 
 def _split(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from onnx2jax.ops.elementwise import bounded
 from onnx2jax.registry import op
 from onnx2jax.values import align, traced_once
 
 
 @op("Relu")
 def Relu(x):
-    return lax.max(x, np.zeros((), x.dtype))
+    return bounded(x, np.zeros((), x.dtype), lax.le)
 
 
 @op("LeakyRelu")
@@ -31,8 +32,10 @@ def PRelu(x, slope):
 
 @traced_once
 def _leaky(x, slope):
-    # A product with what does not depend on a cotangent: its pullback is one product as well.
-    return x * jnp.where(x < 0, slope, jnp.ones((), x.dtype)).astype(x.dtype)
+    # A product with what does not depend on a cotangent: its pullback is one product as well, and
+    # all that it keeps is the choice. At 0 its slope is the lower one, as PyTorch's.
+    slope = jnp.broadcast_to(jnp.asarray(slope, x.dtype), x.shape)
+    return x * lax.select(x <= 0, slope, lax.full_like(x, 1))
 
 
 def _per_channel(slope, shape):

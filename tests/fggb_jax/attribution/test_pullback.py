@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+import onnx2jax
+import single
 from fggb_jax.attribution.pullback import WINOGRAD, prepare
 from onnx2jax.lowering.channels_last import placed
 from onnx2jax.lowering.conv import DENSE, Form
@@ -101,3 +103,30 @@ def test_products_are_taken_in_the_type_that_is_asked_for(form):
     products = [e for e in equations(False, form) if e.primitive.name.startswith(("conv_g", "dot"))]
     assert products
     assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
+
+
+def converted(op, **others):
+    inputs = {"x": np.zeros((1, 4, 12, 10), np.float32), **others}
+    m = onnx2jax.load(single.model(op, inputs, ["y"], 17))
+    return lambda x: m(m.params, x, *others.values())
+
+
+ACTIVATIONS = {
+    "jax.nn.relu": jax.nn.relu,
+    "Relu": converted("Relu"),
+    "LeakyRelu": converted("LeakyRelu"),
+    "PRelu": converted("PRelu", slope=np.linspace(0, 1, 4, dtype=np.float32).reshape(4, 1, 1)),
+    "Clip": converted("Clip", min=np.float32(-1), max=np.float32(1)),
+    "Clip to": converted("Clip", max=np.float32(1)),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_of_an_activation_a_byte_is_kept_for_each_number(activation):
+    x = placed(jnp.float32(np.random.default_rng(3).normal(size=(1, 4, 12, 10))))
+    step = jax.eval_shape(lambda x: prepare(activation, placed(x))[1], x.array)
+    assert [residual.dtype for residual in step.residuals] == [jnp.dtype(bool)]
+    y, step = prepare(activation, x)
+    cotangent = jnp.cos(y.plain)
+    expected = jax.vjp(activation, x.array)[1](cotangent)[0]
+    np.testing.assert_array_equal(step(cotangent.transpose(y.order)), expected)
