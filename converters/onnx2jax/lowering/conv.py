@@ -278,7 +278,7 @@ def _terms(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> Iterator[jax
     # A CPU reads one copy of it; without the barrier it pads anew in each of the terms.
     x = x if form.native else lax.optimization_barrier(x)
     for within in range(depth):
-        source, weights = _met(x, w, at.groups, within)
+        source, weights = _met(x, w, at.groups, within, form)
         for i, j in np.ndindex(height, width):
             patch = _pixels(source, (i * at.dilation[0], j * at.dilation[1]), count, at.stride)
             yield lax.mul(patch, _tap(weights, i, j))
@@ -289,7 +289,9 @@ def _tap(w: jax.Array, i: int, j: int) -> jax.Array:
     return lax.slice(w, (i, j, 0, 0), (i + 1, j + 1, 1, w.shape[3]))
 
 
-def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Array, jax.Array]:
+def _met(
+    x: jax.Array, w: jax.Array, groups: int, within: int, form: Form
+) -> tuple[jax.Array, jax.Array]:
     """For each output channel one of the input channels of its group, and its weights.
 
     The outputs of a group begin at different inputs, so that the first turn is x itself.
@@ -305,14 +307,22 @@ def _met(x: jax.Array, w: jax.Array, groups: int, within: int) -> tuple[jax.Arra
     weights = w[:, :, None, place, np.arange(outputs)]
     if np.array_equal(channel, np.arange(x.shape[3])):
         return x, weights
-    return _turned(x, depth, within) if depth == of_group else x[..., channel], weights
+    return _turned(x, depth, within, form) if depth == of_group else x[..., channel], weights
 
 
-def _turned(x: jax.Array, depth: int, within: int) -> jax.Array:
-    """Each group's channels rolled by `within`."""
-    # Put together from every so manieth channel: a roll of so short an axis goes number by number.
-    parts = [lax.slice_in_dim(x, (i + within) % depth, None, depth, 3) for i in range(depth)]
-    return _merged(parts, 3)
+def _turned(x: jax.Array, depth: int, within: int, form: Form) -> jax.Array:
+    """Each group's channels rolled by `within`, which is not 0.
+
+    A roll of so short an axis would go number by number. A CPU puts the result together from every
+    so manieth channel; a TPU moves 1.4 times as many bytes so, and takes two shifts of all memory.
+    """
+    if not form.native:
+        parts = [lax.slice_in_dim(x, (i + within) % depth, None, depth, 3) for i in range(depth)]
+        return _merged(parts, 3)
+    memory = jnp.pad(x.reshape(-1), (depth - within, within))
+    later, earlier = (memory[start : start + x.size].reshape(x.shape) for start in (depth, 0))
+    stays = np.arange(x.shape[3]) % depth + within < depth
+    return jnp.where(stays[None, None, None], later, earlier)
 
 
 def _split(x: jax.Array, w: jax.Array, at: Geometry, form: Form) -> jax.Array:
