@@ -224,6 +224,7 @@ all channels of both images, 2 CPU cores, and the best of PyTorch's ways beside;
 many times as long that takes, so that below 1 PyTorch is faster. The rate is that of a large matrix
 product, ours and PyTorch's share of it beside each other: where PyTorch has a half of it, plain
 multiplication can be twice as fast at the most, and only Winograd's convolutions pass it.
+MobileFaceNet has none of these, and its target asks for about the whole rate or more.
 
 {speed()}
 
