@@ -26,6 +26,12 @@ def model(op, inputs, outputs, opset, domain="", **attributes):
     )
 
 
+def function(op, x, **others):
+    """The operator as a function of its first input, which is of x's shape and type."""
+    m = onnx2jax.load(model(op, {"x": x, **others}, ["y"], 17))
+    return lambda x: m(m.params, x, *others.values())
+
+
 def ours(proto, inputs):
     m = onnx2jax.load(proto)
     found = m(m.params, *(x for x in inputs.values() if x is not None))

@@ -1,12 +1,13 @@
 """Prepared pullbacks against JAX's own, on networks that have what real ones have."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
-import onnx2jax
 import single
 from fggb_jax.attribution.pullback import WINOGRAD, prepare
 from onnx2jax.lowering.channels_last import placed
@@ -105,12 +106,7 @@ def test_products_are_taken_in_the_type_that_is_asked_for(form):
     assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
 
 
-def converted(op, **others):
-    inputs = {"x": np.zeros((1, 4, 12, 10), np.float32), **others}
-    m = onnx2jax.load(single.model(op, inputs, ["y"], 17))
-    return lambda x: m(m.params, x, *others.values())
-
-
+converted = partial(single.function, x=np.zeros((1, 4, 12, 10), np.float32))
 ACTIVATIONS = {
     "jax.nn.relu": jax.nn.relu,
     "Relu": converted("Relu"),
